@@ -33,7 +33,8 @@ export class FrontWorkers {
   readonly ended: Promise<unknown>;
   /** Whether they serve sockets. From then on, an error of one of them ends the daemon. */
   private serving = false;
-  private haveWork = false;
+  /** Those that have work. */
+  private readonly busy = new Set<Worker>();
 
   /**
    * @param script the script of a thread: `worker` in this folder
@@ -58,10 +59,9 @@ export class FrontWorkers {
   async serve(i: number, data: WorkerData): Promise<void> {
     const worker = this.workers[i];
     if (worker === undefined) return;
-    this.haveWork = true;
-    const serving = this.notice(worker, 'serving');
     worker.postMessage(data);
-    await serving;
+    this.busy.add(worker);
+    await this.notice(worker, 'serving');
   }
 
   /** Notes that all of them serve. */
@@ -69,12 +69,13 @@ export class FrontWorkers {
     this.serving = true;
   }
 
-  /** Ends threads without work. */
+  /** Ends the threads without work. */
   async close(): Promise<void> {
-    if (this.haveWork) return;
+    const idle = this.workers.filter(each => !this.busy.has(each));
+    if (idle.length === 0) return;
     // Native code that a thread is loading, or is in, when it is ended may end the process.
     await this.started.catch(() => undefined);
-    await Promise.all(this.workers.map(async each => each.terminate()));
+    await Promise.all(idle.map(async each => each.terminate()));
   }
 
   /** Waits for a notice. */
@@ -280,6 +281,8 @@ export class ThreadHost implements DatagramHost {
 
   private async stopOnce(): Promise<void> {
     this.wake();
+    // Those that have got no work, because another one's could not be made, do not look for the signal.
+    await this.workers.close();
     await this.workers.ended;
     process.off('exit', this.wake);
     for (const read of this.readers) read(true);

@@ -112,9 +112,10 @@ class Arrival implements Place {
 
   take(): Failure | undefined {
     if (this.isSettled || this.waitsFor !== undefined) return undefined;
-    const refusal = this.waiting.refusal(this.client.address);
-    if (refusal === undefined) this.waitsFor = this.waiting.enter(this.client.address);
-    return refusal;
+    const taken = this.waiting.take(this.client.address, this.startedAt);
+    if ('code' in taken) return taken;
+    this.waitsFor = taken;
+    return undefined;
   }
 
   /** It has its outcome. */

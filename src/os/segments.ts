@@ -1,6 +1,7 @@
-// Replies of one length to one client leave as one datagram that the kernel divides (UDP_SEGMENT, udp(7); Linux 4.18):
-// it finds the route and goes through its layers once for all of them. That helps where few sockets ask much, such as
+// Replies of one length to one client leave as one datagram that the kernel divides (UDP_SEGMENT, udp(7)): it finds the route and goes through its layers once for all of them. That helps where few sockets ask much, such as
 // those of forwarders and proxies. Other replies leave as they are.
+
+import { release } from 'node:os';
 
 import { BATCH, CONTROL_BYTES, type Messages } from './datagrams.js';
 import { type Libc, LINUX } from './libc.js';
@@ -17,6 +18,11 @@ const WORTHWHILE = 4;
 /** and so do as many batches after it, since clients are the same for a while, and to look takes time. */
 const REST_BATCHES = 16;
 const WORD_BYTES = 4;
+/**
+ * Linux has it since 4.18, but what goes to another network namespace of the same machine (veth) arrives undivided, and
+ * only from 5.0 on does a kernel divide that for a socket that does not know of it.
+ */
+const SINCE_LINUX = 5;
 
 /**
  * Errors by which a kernel, a device without checksums of its own, or IPsec refuses it. They will not go away, and the
@@ -58,7 +64,12 @@ export class Segments {
   /** By slot: the next one of its group. */
   private readonly next = new Uint8Array(BATCH);
 
-  constructor(private readonly libc: Libc) {
+  /** @param kernel the release of Linux, as uname(2) says it */
+  constructor(
+    private readonly libc: Libc,
+    kernel = release(),
+  ) {
+    if (!(Number.parseInt(kernel, 10) >= SINCE_LINUX)) this.isKnown = false;
     const p = libc.pointerBytes;
     this.pointerWords = p / WORD_BYTES;
     const headers = new ArrayBuffer(BATCH * (p === 8 ? 64 : 32));

@@ -66,7 +66,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const logging = opened.add(await Logging.open({ ...common, lostFrame: counted.dnstapLost }, plan));
   logging.whenNoting(() => core.ready.clear());
   upstreams.connect();
-  const entrance = opened.add(new EntranceParts(clock, core, logging, transport => listeners.idleMs(transport)));
+  const entrance = new EntranceParts(clock, core, logging, transport => listeners.idleMs(transport));
   const taking = { ...common, front: front(entrance), workers, sessionThreads, maxSessions: caps };
   // Ready replies may say where it does not listen any more.
   const listeners: Listeners = opened.add(new Listeners({ ...taking, changed: () => core.ready.clear() }));
@@ -92,7 +92,7 @@ async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   };
   snapshot.start();
   await Promise.all([core.lists.start(), core.localNames.start(), given.sockets && snapshot.wholeWithin(AHEAD_MS)]);
-  if (given.sockets !== undefined) entrance.catchUp(() => listeners.inflight);
+  if (given.sockets !== undefined) entrance.catchUp();
   await listeners.start(plan);
   await web.start(plan);
   core.begin();

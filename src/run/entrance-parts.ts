@@ -1,9 +1,9 @@
 // What the front is made of. It is a class, because its parts are read some twenty times for each query: V8 finds the fields of
 // an instance at once, but those of an object literal with getters by a look-up of their names.
 
-import type { Cancel, Clock } from '../base/ports.js';
+import type { Clock } from '../base/ports.js';
 import type { NotedQuery, Observer } from '../base/observer.js';
-import type { AgeSec } from '../base/time.js';
+import { type AgeSec, monoAfter } from '../base/time.js';
 import { PacketReplies } from '../fastpath/ready-replies.js';
 import type { FrontParts } from '../front/front.js';
 import type { Client } from '../pipeline/query.js';
@@ -14,14 +14,10 @@ import type { Clients } from './clients.js';
 import type { Core } from './core.js';
 import type { Logging } from './logging.js';
 
-/**
- * How long what has waited in the sockets counts as such: it is read at once, and its answers take some round trips. Where
- * more than one share of the places still waits then, the machine is slow, and it counts as long once more.
- */
-const CATCH_UP_MS = 2000;
-const MOST_CATCH_UPS = 5;
-/** The most queries that wait meanwhile: what is in a socket with the room of systemd/dotstub.socket. */
-const MOST_CATCHING_UP = 6000;
+/** By then, even a slow machine has read what was in the sockets when it started. */
+const CATCH_UP_MS = 10_000;
+/** Most of what a socket with the room of systemd/dotstub.socket holds. Upstream has room for these and for all others. */
+const MOST_LATE = 4000;
 
 /** The parts of the front. */
 export class EntranceParts implements FrontParts {
@@ -29,15 +25,15 @@ export class EntranceParts implements FrontParts {
   readonly ready: PacketReplies;
   readonly observer: Observer;
   readonly ageNow: () => AgeSec;
+  readonly maxInflight = MAX_INFLIGHT;
   readonly allowed: Matcher;
   readonly rule: NonNullable<FrontParts['rule']>;
   readonly proves: NonNullable<FrontParts['proves']>;
   readonly cookieFor: NonNullable<FrontParts['cookieFor']>;
   readonly classOf: (client: Client) => number;
   readonly routesOf: NonNullable<FrontParts['routesOf']>;
+  late: FrontParts['late'] = undefined;
   private readonly clients: Clients;
-  /** Ends the time in which queries that have waited are answered; undefined: it is over. */
-  private catchingUp: Cancel | undefined;
 
   constructor(
     /** It measures how long a query takes, which the clock of a turn cannot. */
@@ -66,26 +62,14 @@ export class EntranceParts implements FrontParts {
 
   /**
    * From now on, queries come at once that have waited in the sockets for the daemon to start. They are of many moments, so
-   * for a while no client has only its share of the places.
-   * @param waiting how many queries wait for an answer
+   * that those of one client may be more than its share.
    */
-  catchUp(waiting: () => number, left = MOST_CATCH_UPS): void {
-    this.catchingUp = this.clock.after(CATCH_UP_MS, () => {
-      this.catchingUp = undefined;
-      if (left > 1 && waiting() >= this.maxPerClient) this.catchUp(waiting, left - 1);
-    });
-  }
-
-  close(): void {
-    this.catchingUp?.();
-  }
-
-  get maxInflight(): number {
-    return this.catchingUp === undefined ? MAX_INFLIGHT : MOST_CATCHING_UP;
+  catchUp(): void {
+    this.late = { most: MOST_LATE, untilMs: monoAfter(this.clock.monotonicMs(), CATCH_UP_MS) };
   }
 
   get maxPerClient(): number {
-    return this.catchingUp === undefined ? this.clients.maxWaiting : 0;
+    return this.clients.maxWaiting;
   }
 
   get identity(): Buffer | undefined {

@@ -11,8 +11,8 @@ import { monoAfter, monoMs, type MonoMs } from '../base/time.js';
 const GRACE_MS = 30_000;
 /** While questions wait, servers that may be tried again are tried this often. */
 const RETRY_MS = 250;
-/** The most questions that may wait. It is more than clients may have in flight. */
-const MOST_HELD = 4096;
+/** The most questions that may wait: more than clients may have in flight (`MOST_LATE` in run/entrance-parts). */
+const MOST_HELD = 8192;
 
 /** The questions `Q` that wait. */
 export class Held<Q> {

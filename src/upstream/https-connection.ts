@@ -19,8 +19,8 @@ import type { Loss } from './transport.js';
 const FIRST_REQUESTS = 100;
 /** The most requests under way, whatever the server takes. */
 const MOST_REQUESTS = 1000;
-/** The most queries that wait until they can be sent. */
-const MOST_QUEUED = 4096;
+/** The most queries that wait until they can be sent: more than clients may have in flight. */
+const MOST_QUEUED = 8192;
 /** A query is given up after 4.5 s. What has no answer then is cancelled. */
 const REQUEST_MS = 5000;
 /** A server that answered and then refuses this often in a row does not work any more. */

@@ -23,8 +23,8 @@ const BUSY_INFLIGHT = 50;
 const BUSY_CONNECTIONS = 2;
 /** After the server has refused another connection while one works, none is tried for this long. */
 const NO_OTHER_MS = 60_000;
-/** The most queries that may wait for a connection. */
-const MOST_WAITING = 4096;
+/** The most queries that may wait for a connection: more than clients may have in flight. */
+const MOST_WAITING = 8192;
 
 /** The events of a TLS transport, for its endpoint. */
 export interface TlsEvents<T extends Waiter> extends TransportEvents<T> {

@@ -8,6 +8,7 @@ import t, { type Test } from 'tap';
 import { ageSec } from '../../src/base/time.js';
 import { type DatagramHost, type DatagramParts, openDatagramHost } from '../../src/fastpath/datagram-host.js';
 import { packetCacheMemory } from '../../src/fastpath/packet-cache.js';
+import { HandOver } from '../../src/fastpath/hand-over.js';
 import { FrontWorkers } from '../../src/fastpath/threads.js';
 import type { Front } from '../../src/front/front.js';
 import { systemClock } from '../../src/os/clock.js';
@@ -179,6 +180,22 @@ await t.test('addresses that go are closed, those that come are served, and a fa
     t.match((await gone.stop()).unanswered > 0, true, '127.0.0.1 is closed');
     await last.close();
   }
+});
+
+await t.test('threads end, where the memory of one of them cannot be had', { skip: libc === undefined }, async t => {
+  const port = await freePort();
+  const { memory } = HandOver;
+  t.teardown(() => (HandOver.memory = memory));
+  let calls = 0;
+  HandOver.memory = () => {
+    if (++calls === 2) throw new RangeError('Array buffer allocation failed');
+    return memory();
+  };
+  await t.rejects(open('two threads', [{ address: '127.0.0.1', port }]), { message: 'Array buffer allocation failed' });
+  HandOver.memory = memory;
+  const host = await open('a thread', [{ address: '127.0.0.1', port }]);
+  t.equal(host.bound.length, 1, 'its address is free');
+  await host.close();
 });
 
 await t.test('a socket that was passed survives, whichever host serves it', { skip: libc === undefined }, async t => {

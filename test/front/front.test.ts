@@ -3,7 +3,7 @@
 import t from 'tap';
 
 import { failure } from '../../src/base/outcome.js';
-import { ageSec } from '../../src/base/time.js';
+import { ageSec, monoMs } from '../../src/base/time.js';
 import { front, type FrontParts } from '../../src/front/front.js';
 import { PacketCache, packetCacheMemory } from '../../src/fastpath/packet-cache.js';
 import { PacketReplies } from '../../src/fastpath/ready-replies.js';
@@ -24,7 +24,8 @@ const LOCAL: Client = { address: '127.0.0.1', port: 4000, family: 4, transport: 
 const GUEST: Client = { ...LOCAL, address: '192.0.2.2' };
 const FAR: Client = { ...LOCAL, address: '192.0.2.1' };
 
-function setUp(resolve: Resolve, maxInflight = 2000, maxPerClient = 0) {
+function setUp(resolve: Resolve, maxInflight = 2000, maxPerClient = 0, late?: FrontParts['late']) {
+  const clock = fakeClock();
   const { observer, count } = recorder();
   let note: FrontParts['noted'];
   const packets = new PacketCache(packetCacheMemory(1 << 16));
@@ -35,6 +36,7 @@ function setUp(resolve: Resolve, maxInflight = 2000, maxPerClient = 0) {
     resolve,
     maxInflight,
     maxPerClient,
+    late,
     allowed: () => true,
     ready: new PacketReplies(
       packets,
@@ -44,7 +46,7 @@ function setUp(resolve: Resolve, maxInflight = 2000, maxPerClient = 0) {
     classOf: ({ address }) => (address === GUEST.address ? 1 : 0),
     streamIdleMs: () => 10_000,
     observer,
-    clock: fakeClock(),
+    clock,
     ageNow: () => ageSec(0),
   });
   const raw = (message: Buffer, client: Client): Buffer | undefined => {
@@ -57,7 +59,7 @@ function setUp(resolve: Resolve, maxInflight = 2000, maxPerClient = 0) {
     return reply && messageToText(reply);
   };
   return {
-    ...{ tested, raw, handle, count, packets, forget: () => packets.clear() },
+    ...{ tested, clock, raw, handle, count, packets, forget: () => packets.clear() },
     noted: (to: FrontParts['noted']) => void (note = to),
   };
 }
@@ -234,6 +236,41 @@ await t.test('what is answered at once is never refused, however many wait, and 
   for (const each of waiting) each();
   t.equal(tested.inflight, 0);
   t.end();
+});
+
+await t.test('what one client has left in the sockets may wait beside its share, and takes no place of others', t => {
+  const waiting: Settle[] = [];
+  const { tested, handle } = setUp(
+    admitted((_query, settle) => waiting.push(settle)),
+    ...([4, 2, { most: 3, untilMs: monoMs(10_000) }] as const),
+  );
+  const refused = { rcode: 'SERVFAIL', extendedErrors: [{ text: /of this client/ }] };
+  for (let i = 0; i < 5; i++) t.equal(handle(queryMessage(`late${i}.example`)), undefined, 'its share, and three');
+  t.match(handle(queryMessage('new.example')), refused, 'that is what may be late');
+  for (let i = 0; i < 2; i++) t.equal(handle(queryMessage(`other${i}.example`), FAR), undefined, 'others have room');
+  t.match(handle(queryMessage('third.example'), GUEST), {
+    extendedErrors: [{ text: /^too many queries are waiting/ }],
+  });
+  t.equal(tested.inflight, 7);
+  // The late ones among them: their places are not given again.
+  for (const settle of waiting.splice(2, 3)) settle(failure('timeout'));
+  t.equal(tested.inflight, 4);
+  t.match(handle(queryMessage('again.example')), { rcode: 'SERVFAIL' });
+  for (const settle of waiting.splice(0)) settle(failure('timeout'));
+  t.equal(tested.inflight, 0);
+  for (let i = 0; i < 2; i++) t.equal(handle(queryMessage(`next${i}.example`)), undefined);
+  t.match(handle(queryMessage('over.example')), refused);
+  t.end();
+});
+
+await t.test('after some time, no query counts as late', async t => {
+  const { clock, handle } = setUp(
+    admitted(() => undefined),
+    ...([2, 1, { most: 9, untilMs: monoMs(10_000) }] as const),
+  );
+  for (let i = 0; i < 2; i++) t.equal(handle(queryMessage(`late${i}.example`)), undefined);
+  await clock.advance(10_000);
+  t.match(handle(queryMessage('new.example')), { extendedErrors: [{ text: /of this client/ }] });
 });
 
 await t.test('while stopping, what comes new is refused', t => {

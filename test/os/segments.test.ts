@@ -87,6 +87,25 @@ for (const address of ['127.0.0.1', '::1'])
     t.end();
   });
 
+for (const [kernel, calls] of [
+  ['4.18.0-553.el8.x86_64', 10],
+  ['4.20.17', 10],
+  ['unknown', 10],
+  ['5.0.0', 1],
+  ['10.1', 1],
+] as const)
+  await t.test(`before Linux 5.0, whose receivers may not divide them, none are joined: ${kernel}`, { skip }, t => {
+    const server = socket(t, '127.0.0.1');
+    const client = socket(t, '127.0.0.1');
+    const { libc, given } = watched();
+    const messages = new Messages(libc, ROOM);
+    for (let i = 0; i < 10; i++) messages.fill(i, routeTo(client, libc), Buffer.from(reply(i, 60)));
+    t.equal(new Segments(libc, kernel).send(server.fd, messages, 10), 0);
+    t.equal(received(client.fd, 10).length, 10);
+    t.same(given, [calls]);
+    t.end();
+  });
+
 await t.test('they come from the address that was asked, also at a wildcard', { skip }, async t => {
   const server = socket(t, '0.0.0.0');
   const client = socket(t, '127.0.0.1');

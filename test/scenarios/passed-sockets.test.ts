@@ -1,8 +1,10 @@
 // A restart while clients ask, with sockets that somebody else holds (systemd/dotstub.socket). All names are new, so
 // that the queries wait for a server.
 
-import { createSocket } from 'node:dgram';
+import { createSocket, type Socket } from 'node:dgram';
+import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
+import { type AddressInfo, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
@@ -75,3 +77,64 @@ upstream: { ca_file: ${on.caFile}, servers: [{ name: dns.test, addresses: ["127.
     t.same([...reasons], [], 'and none fails');
     t.equal([...rcodes.values()].filter(rcode => rcode !== 0).length, 0);
   });
+
+/** As many as the sockets have room for, */
+const IN_SOCKET = 5000;
+/** and more of the same client each time that another one asks. */
+const FLOOD = 500;
+const ASKED = 20;
+
+await t.test('what one client has left in the sockets keeps nobody else from asking', { skip }, async t => {
+  if ('unavailable' in libc) return;
+  const silent = createServer(() => undefined).listen(0, '127.0.0.1');
+  t.teardown(() => silent.close());
+  await once(silent, 'listening');
+  const directory = temporaryDirectory();
+  t.teardown(() => directory.remove());
+  writeFileSync(
+    join(directory.path, 'dotstub.yaml'),
+    `
+special_names: { forward: [test] }
+metrics: { listen: off }
+control: { socket: ${join(directory.path, 'control.sock')} }
+cache: { persist: false }
+front: { threads: 0 }
+upstream: { servers: [{ name: dns.test, addresses: ["127.0.0.1:${(silent.address() as AddressInfo).port}"] }] }
+`,
+  );
+  const unit = new SocketUnit(libc, [...PROGRAM, 'run', '--config', join(directory.path, 'dotstub.yaml')]);
+  t.teardown(async () => unit.close(libc));
+  const [many, other] = await Promise.all(['127.0.0.1', '127.0.0.2'].map(bound));
+  if (many === undefined || other === undefined) return;
+  t.teardown(() => [many, other].forEach(each => each.close()));
+  let sent = 0;
+  const flood = (queries: number): void => {
+    for (const end = sent + queries; sent < end; sent++)
+      many.send(queryMessage(`new${sent}.test`, { id: sent & 0xffff }), unit.port, '127.0.0.1');
+  };
+  flood(IN_SOCKET);
+  await sleep(200);
+  await unit.start();
+  const replies: string[] = [];
+  other.on('message', reply => replies.push(/[ -~]*$/.exec(reply.toString('latin1'))?.[0] ?? ''));
+  for (let i = 0; i < ASKED; i++) {
+    flood(FLOOD);
+    other.send(queryMessage(`other${i}.test`, { id: i }), unit.port, '127.0.0.1');
+    await sleep(100);
+  }
+  // In the end, they fail because the server is silent.
+  for (let looks = 0; looks < 400 && replies.length === 0; looks++) await sleep(50);
+  t.ok(replies.length > 0);
+  t.same(
+    replies.filter(text => text.startsWith('too many')),
+    [],
+  );
+});
+
+/** A socket of a client at an address. */
+async function bound(address: string): Promise<Socket> {
+  const socket = createSocket('udp4');
+  socket.bind(0, address);
+  await once(socket, 'listening');
+  return socket;
+}
