@@ -43,6 +43,7 @@ interface Due {
 
 const FILE = 'lists.json';
 const LOST = 'after a restart, lists are fetched as a whole';
+const STILL_THERE = 'it takes up space, and is not used any more';
 const MOST_FILE_BYTES = 1 << 20;
 const MOST_REDIRECTS = 5;
 /** After a failure: this long, then twice as long each time, up to the time of a refresh. */
@@ -161,7 +162,7 @@ export class ListCopies {
     for (const url of [...this.copies.keys()]) {
       if (urls.has(url)) continue;
       this.lost(url);
-      this.parts.store.remove(fileOf(url));
+      this.parts.store.remove(fileOf(url), STILL_THERE);
     }
   }
 

@@ -55,6 +55,7 @@ const NO_RULES = 'the server has sent no line that is a rule';
 /** The compiled lists, for the next start, */
 const FILE = 'lists.compiled';
 const LOST = 'after a restart, lists are compiled anew before the first query is answered';
+const STILL_THERE = 'it takes up space, and is not used';
 
 /** What was compiled, and from what. */
 interface Made {
@@ -379,7 +380,7 @@ export class ListService implements Live, Timed {
   private keep(plan: ListsPlan, { compiled, problems, marks, isKept }: Made): void {
     const { store } = this.parts;
     if (isKept) return;
-    if (problems.length === 0 || problems.some(each => each !== undefined)) return store.remove(FILE);
+    if (problems.length === 0 || problems.some(each => each !== undefined)) return store.remove(FILE, STILL_THERE);
     const about = this.aboutOf(plan, marks);
     store.write(FILE, () => keptPieces(compiled, about), LOST);
   }
@@ -434,9 +435,6 @@ export class ListService implements Live, Timed {
     policy.take(lists, plan.classes);
     this.plan = plan;
     this.made = made;
-    if (isOther) this.keep(plan, made);
-    // Not before the next ones are in force: if that fails, those of before must still be there. They may be being written.
-    if (isOther && before !== undefined) void this.parts.store.flush().then(() => release(before.compiled.table));
     observer.lists(plan.lists.map(({ name }) => name));
     this.copies.keepOnly(new Set(this.urls.map(([url]) => url)));
     if (isOther && plan.lists.length > 0) this.tell(made, toldBefore);
@@ -444,6 +442,10 @@ export class ListService implements Live, Timed {
     if (plan === planBefore) this.reviewed();
     else forgotten();
     changed();
+    // Last: what clients get must not depend on the disk.
+    if (isOther) this.keep(plan, made);
+    // Not before the next ones are in force: if that fails, those of before must still be there. They may be being written.
+    if (isOther && before !== undefined) void this.parts.store.flush().then(() => release(before.compiled.table));
   }
 
   /** @param toldBefore the problem of each source that was told already */

@@ -13,7 +13,7 @@ const DAY_MS = 86_400_000;
 const NO_STORE: StateStore = {
   read: () => '',
   async *pieces() {},
-  ...{ begin: () => undefined, remove: () => undefined, write: () => undefined, unwritten: [] },
+  ...{ begin: () => undefined, remove: () => undefined, leave: () => undefined, write: () => undefined, unwritten: [] },
   ...{ flush: async () => Promise.resolve(), close: async () => Promise.resolve() },
 };
 

@@ -24,7 +24,7 @@ const SCRIPT = new URL('../../dist/list-worker.js', import.meta.url);
 const NO_STORE: StateStore = {
   read: () => '',
   async *pieces() {},
-  ...{ begin: () => undefined, remove: () => undefined, write: () => undefined, unwritten: [] },
+  ...{ begin: () => undefined, remove: () => undefined, leave: () => undefined, write: () => undefined, unwritten: [] },
   ...{ flush: async () => Promise.resolve(), close: async () => Promise.resolve() },
 };
 
@@ -57,33 +57,41 @@ function partsIn(directory: string) {
   return { parts, clock, told, warned };
 }
 
-/** A service with one list of two sources, of which `gone` is not there any more after the start. */
-async function serviceIn(
-  t: Test,
-  beside: (service: ListService) => Promise<void> = () => Promise.resolve(),
-  compiler = new ListCompiler(SCRIPT),
-  store = NO_STORE,
-) {
+/** What a service with one list of two sources is made of. */
+function parted(t: Test, compiler = new ListCompiler(SCRIPT)) {
   const directory = t.testdir({ ads: 'ads.example', gone: 'gone.example', extra: 'extra.example' });
   const [ads = '', gone = '', extra = ''] = ['ads', 'gone', 'extra'].map(name => join(directory, name));
   const plan = (name: string, ...sources: readonly string[]) =>
     planFor(`lists: [{ name: ${name}, sources: ${JSON.stringify([ads, gone, ...sources])} }]`);
   const { parts, told } = partsIn(directory);
-  const service = new ListService(
-    {
-      ...parts,
-      store,
-      download: async () => Promise.resolve({ at: 'failed', why: 'it is down' }),
-      addressesOf: async () => Promise.resolve([]),
-    },
-    plan('ads'),
-    compiler,
-  );
+  const make = (other = parts): ListService => {
+    const service = new ListService(
+      {
+        ...other,
+        download: async () => Promise.resolve({ at: 'failed', why: 'it is down' }),
+        addressesOf: async () => Promise.resolve([]),
+      },
+      plan('ads'),
+      compiler,
+    );
+    t.teardown(async () => service.close());
+    return service;
+  };
+  return { plan, ads, gone, extra, parts, told, make };
+}
+
+/** The same, begun. `gone` is not there any more after the start. */
+async function serviceIn(
+  t: Test,
+  beside: (service: ListService) => Promise<void> = () => Promise.resolve(),
+  compiler = new ListCompiler(SCRIPT),
+) {
+  const { make, gone, ...rest } = parted(t, compiler);
+  const service = make();
   await Promise.all([service.start(), beside(service)]);
-  t.teardown(async () => service.close());
   rmSync(gone);
   const rules = (): unknown => service.overview.lists.map(({ name, rules: count }) => `${name} ${count}`);
-  return { service, plan, ads, gone, extra, rules, told };
+  return { ...rest, service, gone, rules };
 }
 
 await t.test('a look beside a reload waits for its end, and then reads the lists of the new plan', async t => {
@@ -147,6 +155,29 @@ await t.test('a look that is due during the start does not read again what the s
     new Promise(done => service.job.run({ closed: false, done }));
   const { told } = await serviceIn(t, looked);
   t.same(told, ['lists with 2 rules are in force']);
+});
+
+await t.test('what clients get does not depend on the disk: the compiled lists come last', async t => {
+  const { plan, gone, extra, parts, make } = parted(t);
+  let forgotten = 0;
+  const store = {
+    ...NO_STORE,
+    remove: () => {
+      throw new Error('a broken store');
+    },
+  };
+  const service = make({ ...parts, store, forgotten: () => void forgotten++ });
+  await service.start();
+  const before = forgotten;
+  rmSync(gone);
+  await t.rejects(service.refresh(undefined), { message: 'a broken store' });
+  t.equal(forgotten, before + 1, 'ready replies of before are looked at');
+  t.throws((await service.prepare(plan('other', extra))).commit, { message: 'a broken store' });
+  t.equal(forgotten, before + 2);
+  t.same(
+    service.overview.lists.map(({ name }) => name),
+    ['other'],
+  );
 });
 
 /** A service with a list of each URL, and one of a file. What is downloaded is what `texts` has; undefined: the server hangs. */
