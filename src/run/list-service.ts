@@ -12,7 +12,7 @@ import { type MonoMs, monoAfter } from '../base/time.js';
 import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
 import { mayStillBeGiven } from '../pipeline/stages/listed.js';
 import { Lists } from '../policy/lists/choice.js';
-import type { CompiledLists, SourceReport } from '../policy/lists/compile.js';
+import { type CompiledLists, isList, type SourceReport } from '../policy/lists/compile.js';
 import { KeptListsError, KeptListsReader, keptPieces, OtherSources } from '../policy/lists/kept.js';
 import type { ListPolicy } from '../policy/lists/list-policy.js';
 import { SKIPPED, type Skipped } from '../policy/lists/rule.js';
@@ -50,8 +50,9 @@ type Source = ListPlan['sources'][number];
 const MOST_REFRESH_MS = 12_000;
 /** How often files are looked at. */
 const LOOK_MS = 5000;
-/** Some servers send an error, or nothing, with status 200. Such a copy does not take the rules of before away. */
+/** Some servers send an error, or nothing, with status 200. That does not take the place of the copy of before. */
 const NO_RULES = 'the server has sent no line that is a rule';
+const NO_COPY = 'there is no copy yet';
 /** The compiled lists, for the next start, */
 const FILE = 'lists.compiled';
 const LOST = 'after a restart, lists are compiled anew before the first query is answered';
@@ -100,6 +101,8 @@ export class ListService implements Live, Timed {
   private readonly looks = new Turns();
   /** and so are lists compiled and exchanged. A look has one of these turns within its own; a reload, until its end. */
   private readonly exchanges = new Turns();
+  /** A thread at a time looks at what was downloaded. */
+  private readonly trials = new Turns();
   /** The turn of an exchange that has not begun. It will find all that has changed until then. */
   private renewal: Promise<void> | undefined;
 
@@ -108,7 +111,7 @@ export class ListService implements Live, Timed {
     { lists }: Plan,
     private readonly compiler = new ListCompiler(),
   ) {
-    this.copies = new ListCopies(parts);
+    this.copies = new ListCopies(parts, async (url, path) => this.whyNoList(url, path));
     this.plan = lists;
     this.lookAt = parts.clock.monotonicMs();
   }
@@ -266,6 +269,21 @@ export class ListService implements Live, Timed {
     this.parts.changed();
   }
 
+  /** Why a file is no list, in none of the formats in which the lists with its URL are read. */
+  private async whyNoList(url: string, path: string): Promise<string | undefined> {
+    const lists = this.plan.lists.filter(({ sources }) => sources.some(source => textOf(source) === url));
+    const formats = [...new Set(lists.map(({ format }) => format))];
+    const task = {
+      sources: formats.map(format => ({ path, format })),
+      key: { first: 0, second: 0 },
+      ...{ before: undefined, isBeside: true, isTrial: true },
+    };
+    const result = await this.trials.run(async () => this.compiler.compile(task));
+    if (typeof result === 'string') return result;
+    if (result.compiled.sources.some(isList)) return undefined;
+    return result.problems.find(problem => problem !== undefined) ?? NO_RULES;
+  }
+
   /** @param asked sources that are read again, whether they have changed or not */
   private async lookAtFiles(asked: readonly string[]): Promise<void> {
     await this.looks.run(async () => {
@@ -364,9 +382,10 @@ export class ListService implements Live, Timed {
       const compiled = reader.finish();
       if (compiled === undefined) return undefined;
       if (compiled.sources.length !== keys.length) throw new KeptListsError('it is damaged: sources are missing');
-      const inForce = new Map(keys.map((key, i) => [key, i]));
+      const problems = sourcesOf(plan).map(source => (this.isToCome(source, marks) ? NO_COPY : undefined));
+      const inForce = new Map(keys.flatMap((key, i) => (problems[i] === undefined ? [[key, i]] : [])));
       const ms = clock.monotonicMs() - startedAt;
-      return { compiled, problems: keys.map(() => undefined), inForce, marks, ms, isKept: true };
+      return { compiled, problems, inForce, marks, ms, isKept: true };
     } catch (error) {
       if (!(error instanceof KeptListsError)) throw error;
       const words = `${FILE} is not used: ${error.message}`;
@@ -376,11 +395,20 @@ export class ListService implements Live, Timed {
     }
   }
 
-  /** Keeps what was compiled for the next start, if all sources were read. */
-  private keep(plan: ListsPlan, { compiled, problems, marks, isKept }: Made): void {
+  /** Whether there is no copy of a source yet. */
+  private isToCome(source: Source, marks: ReadonlyMap<string, string>): boolean {
+    return source.at === 'https' && marks.get(this.fileOf(source)) === GONE;
+  }
+
+  /** Keeps what was compiled for the next start, if all sources were read but those that are to come. */
+  private keep(plan: ListsPlan, { compiled, problems, inForce, marks, isKept }: Made): void {
     const { store } = this.parts;
     if (isKept) return;
-    if (problems.length === 0 || problems.some(each => each !== undefined)) return store.remove(FILE, STILL_THERE);
+    const keys = keysOf(plan);
+    const isWhole = sourcesOf(plan).every(
+      (source, i) => problems[i] === undefined || (this.isToCome(source, marks) && !inForce.has(keys[i] ?? '')),
+    );
+    if (keys.length === 0 || !isWhole) return store.remove(FILE, STILL_THERE);
     const about = this.aboutOf(plan, marks);
     store.write(FILE, () => keptPieces(compiled, about), LOST);
   }
@@ -409,8 +437,8 @@ export class ListService implements Live, Timed {
       if (typeof result === 'string') return result;
       const count = carried.size;
       const problems = result.problems.map((problem, i) => {
-        const hasNone = all[i]?.at === 'https' && result.compiled.sources[i]?.rules === 0;
-        return problem ?? (hasNone ? NO_RULES : undefined);
+        const report = result.compiled.sources[i];
+        return problem ?? (all[i]?.at === 'https' && report !== undefined && !isList(report) ? NO_RULES : undefined);
       });
       problems.forEach((problem, i) => {
         const own = before?.inForce.get(keys[i] ?? '');
@@ -462,7 +490,7 @@ export class ListService implements Live, Timed {
       const problem = problems[i];
       const key = keys[i] ?? '';
       const isComing = source.at === 'https' && !this.copies.has(source.url);
-      const isLost = problem !== undefined && problem !== NO_RULES && source.at === 'https' && !isComing;
+      const isLost = problem !== undefined && source.at === 'https' && !isComing;
       if (isLost) this.copies.lost(source.url);
       const isKept = inForce.has(key);
       const words = isKept ? ` any more (${problem ?? ''}): its rules of before stay in force` : `: ${problem ?? ''}`;
