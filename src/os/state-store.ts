@@ -13,6 +13,9 @@ import { fileProblem, readRegularFile } from './regular-file.js';
 /** The contents for a file: a text, or pieces, which are generated again for every attempt. */
 export type StateContents = string | (() => Iterable<Buffer>);
 
+/** Whether a write is tried again although the disk is full. */
+export type WhenFull = 'again' | 'leave';
+
 /** The files of one directory. */
 export interface StateStore {
   /** The start has succeeded: what was to be removed and written until now is, and from now on all is at once. */
@@ -39,8 +42,10 @@ export interface StateStore {
    * Writes a file soon, but not now: that a question shows something new must not hold it up. If several contents wait for
    * the same file, the newest is written.
    * @param lost what a failed write means for the operator, a sentence without a full stop
+   * @param whenFull what follows where the disk has no room for it; `leave` for what may be large and can be made anew: each
+   *   attempt would take all room from others for a while
    */
-  write(name: string, contents: StateContents, lost: string): void;
+  write(name: string, contents: StateContents, lost: string, whenFull?: WhenFull): void;
   /** A sentence for each file that could not be written or removed. */
   readonly unwritten: readonly string[];
   /** Resolved when all that waits was tried, and nothing before `begin`. A file that failed before is tried at once. */
@@ -126,8 +131,8 @@ class DirectoryStore implements StateStore {
     this.files.get(name)?.leave();
   }
 
-  write(name: string, contents: StateContents, lost: string): void {
-    if (!this.closed) this.change(name, () => this.fileOf(name).write(contents, lost));
+  write(name: string, contents: StateContents, lost: string, whenFull: WhenFull = 'again'): void {
+    if (!this.closed) this.change(name, () => this.fileOf(name).change({ contents, lost, whenFull }));
   }
 
   private change(name: string, change: () => void): void {
@@ -165,6 +170,7 @@ interface Change {
   readonly contents: StateContents | undefined;
   /** What it means that this has failed. */
   readonly lost: string;
+  readonly whenFull: WhenFull;
 }
 
 /** One file. */
@@ -186,14 +192,14 @@ class StateFile {
     private readonly parts: StateStoreParts,
   ) {}
 
-  write(contents: StateContents, lost: string): void {
-    this.waiting = { contents, lost };
+  change(change: Change): void {
+    this.waiting = change;
     if (this.changing === undefined) this.startAfter(SOON_MS);
   }
 
   /** What is being written is removed afterwards. */
   remove(lost: string): void {
-    this.waiting = { contents: undefined, lost };
+    this.waiting = { contents: undefined, lost, whenFull: 'again' };
     void this.flush();
   }
 
@@ -239,7 +245,8 @@ class StateFile {
         this.succeeded(change);
       } catch (error) {
         if (left !== this.left || this.isToBeRemoved) continue;
-        this.waiting ??= change;
+        const isLeft = change.whenFull === 'leave' && isFull(error);
+        if (!isLeft) this.waiting ??= change;
         this.failed(error, change);
         return;
       }
@@ -260,14 +267,16 @@ class StateFile {
   private failed(error: unknown, { contents, lost }: Change): void {
     const { log } = this.parts;
     const what = contents === undefined ? 'removed' : 'written';
+    const again = this.waiting === undefined ? '' : 'It is tried again. ';
     const sentence = `${this.path} cannot be ${what} (${wordsFor(error)}): ${lost}`;
     if (this.problem === undefined)
       log.warn(
         { file: this.path },
-        `${sentence}. It is tried again. Make its directory writable for this user, or set state_directory`,
+        `${sentence}. ${again}Make its directory writable for this user, or set state_directory`,
       );
     this.problem = sentence;
     this.close();
+    if (this.waiting === undefined) return;
     this.startAfter(this.retryMs);
     this.retryMs = Math.min(2 * this.retryMs, MAX_RETRY_MS);
   }
@@ -296,6 +305,8 @@ function problemOf({ uid, mode }: Stats): string | undefined {
   if ((mode & MAY_BE_WRITTEN_BY_OTHERS) === 0) return undefined;
   return `others may write it (mode ${(mode & 0o777).toString(8)}): make that 600 to keep what is in it`;
 }
+
+const isFull = (error: unknown): boolean => isSystemError(error) && ['ENOSPC', 'EDQUOT'].includes(error.code ?? '');
 
 /** Removes a file, if it is there: in a read-only file system, even one that is not there cannot be removed. */
 async function removeFile(path: string): Promise<void> {

@@ -410,7 +410,7 @@ export class ListService implements Live, Timed {
     );
     if (keys.length === 0 || !isWhole) return store.remove(FILE, STILL_THERE);
     const about = this.aboutOf(plan, marks);
-    store.write(FILE, () => keptPieces(compiled, about), LOST);
+    store.write(FILE, () => keptPieces(compiled, about), LOST, 'leave');
   }
 
   /** Compiles, and again each time that another source which has rules in force cannot be read. */

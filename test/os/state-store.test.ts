@@ -312,11 +312,16 @@ await t.test(
      try { writeFileSync(${JSON.stringify(join(path, 'ballast'))}, Buffer.alloc(1 << 20)); } catch {}
      store.write('a', 'y'.repeat(100_000), 'it is lost');
      await store.flush();
+     store.write('b', 'z'.repeat(100_000), 'it is lost', 'leave');
+     await store.flush();
      console.log(store.read('a', 1e6), store.unwritten.length);
      rmSync(${JSON.stringify(join(path, 'ballast'))});
      await new Promise(resolve => setTimeout(resolve, 1500));
      await store.flush();
-     console.log(store.read('a', 1e6).length, store.unwritten.length);`,
+     console.log(store.read('a', 1e6).length, store.read('b', 1e6).length, store.unwritten.length);
+     store.write('b', 'z'.repeat(1000), 'it is lost', 'leave');
+     await store.flush();
+     console.log(store.read('b', 1e6).length, store.unwritten.length);`,
     );
     const quoted = script.map(each => `'${each.replaceAll("'", "'\\''")}'`).join(' ');
     const out = execFileSync(
@@ -326,7 +331,7 @@ await t.test(
     );
     t.match(
       out,
-      /cannot be written \(the disk is full\): it is lost\.(.|\n)*\nold 1\n.* is written again\n100000 0\n$/,
+      /cannot be written \(the disk is full\): it is lost\.(.|\n)*\nold 2\n(.|\n)*\n100000 0 1\n.*\/b is written again\n1000 0\n$/,
     );
   },
 );
