@@ -8,7 +8,7 @@ import type { Observer } from '../base/observer.js';
 import type { Clock, Log, Random } from '../base/ports.js';
 import { wordsFor } from '../base/system-error.js';
 import { isSystemError } from '../base/system-error.js';
-import { type MonoMs, monoAfter } from '../base/time.js';
+import { type MonoMs, monoAfter, type WallMs } from '../base/time.js';
 import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
 import { mayStillBeGiven } from '../pipeline/stages/listed.js';
 import { Lists } from '../policy/lists/choice.js';
@@ -29,8 +29,6 @@ export interface ListServiceParts extends Omit<ListCopiesParts, 'clock' | 'rando
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** Of the program: another one may make other rules of the same sources. */
-  readonly version: string;
   readonly observer: Pick<Observer, 'lists'>;
   readonly policy: ListPolicy;
   /** Called when other groups of clients are in force. */
@@ -66,12 +64,25 @@ interface Made {
   /** The number of each source whose rules are in force, by what it is. */
   readonly inForce: ReadonlyMap<string, number>;
   /** The files as they were, by path, with the copies of what comes over HTTPS. */
-  readonly marks: ReadonlyMap<string, string>;
+  readonly marks: Marks;
+  /** URLs that had no copy before they were read: a copy that has come since is not lost. */
+  readonly coming: ReadonlySet<string>;
+  /** The digest of all that it depends on. */
+  readonly about: string;
   /** How long that took. */
   readonly ms: number;
   /** Whether it was taken from the disk, where the process before has kept it. */
   readonly isKept: boolean;
 }
+
+/** A file as it was. */
+interface Mark {
+  /** Changes when the file does. */
+  readonly text: string;
+  /** Whether another change could have the same time, so that nothing would tell it. */
+  readonly isFresh: boolean;
+}
+type Marks = ReadonlyMap<string, Mark>;
 
 const sourcesOf = ({ lists }: ListsPlan): readonly Source[] => lists.flatMap(({ sources }) => sources);
 const textOf = (source: Source): string => (source.at === 'file' ? source.path : source.url);
@@ -297,7 +308,7 @@ export class ListService implements Live, Timed {
   }
 
   private async hasChanged(path: string): Promise<boolean> {
-    return (await markOf(path)) !== (this.made?.marks.get(path) ?? GONE);
+    return (await markOf(path, this.parts.clock.wallMs())).text !== (this.made?.marks.get(path)?.text ?? GONE);
   }
 
   /** Compiles the lists of the plan in force: a reload that had the turn before may have brought another one. */
@@ -337,31 +348,40 @@ export class ListService implements Live, Timed {
     const keys = keysOf(plan);
     if (keys.length === 0) return { ...NOTHING_MADE, compiled: Lists.none().compiled };
     // Before they are read: a change meanwhile is noticed afterwards.
+    const coming = this.comingOf(plan);
     const marks = await this.marksOf(plan);
     const startedAt = clock.monotonicMs();
     const result = await this.compiled(plan, keys);
     if (typeof result === 'string') return result;
     const { problems, carried, compiled } = result;
+    const about = await this.aboutOf(plan, marks);
     const inForce = new Map(keys.flatMap((key, i) => (problems[i] === undefined || carried.has(i) ? [[key, i]] : [])));
-    return { compiled, problems, inForce, marks, ms: clock.monotonicMs() - startedAt, isKept: false };
+    return { compiled, problems, inForce, marks, coming, about, ms: clock.monotonicMs() - startedAt, isKept: false };
   }
 
   private fileOf(source: Source): string {
     return source.at === 'file' ? source.path : this.copies.pathOf(source.url);
   }
 
-  private async marksOf(plan: ListsPlan): Promise<ReadonlyMap<string, string>> {
-    const marks = new Map<string, string>();
-    for (const path of sourcesOf(plan).map(each => this.fileOf(each))) marks.set(path, await markOf(path));
+  private comingOf(plan: ListsPlan): ReadonlySet<string> {
+    return new Set(
+      sourcesOf(plan).flatMap(each => (each.at === 'https' && !this.copies.has(each.url) ? [each.url] : [])),
+    );
+  }
+
+  private async marksOf(plan: ListsPlan): Promise<Marks> {
+    const marks = new Map<string, Mark>();
+    for (const path of sourcesOf(plan).map(each => this.fileOf(each)))
+      marks.set(path, await markOf(path, this.parts.clock.wallMs()));
     return marks;
   }
 
   /** What the compiled lists of a plan depend on, as a digest. */
-  private aboutOf(plan: ListsPlan, marks: ReadonlyMap<string, string>): string {
+  private async aboutOf(plan: ListsPlan, marks: Marks): Promise<string> {
     const keys = keysOf(plan);
-    const sources = sourcesOf(plan).map((source, i) => [keys[i], marks.get(this.fileOf(source))]);
+    const sources = sourcesOf(plan).map((source, i) => [keys[i], marks.get(this.fileOf(source))?.text]);
     return createHash('sha256')
-      .update(JSON.stringify([this.parts.version, sources]))
+      .update(JSON.stringify([await this.compiler.sum(), sources]))
       .digest('hex');
   }
 
@@ -375,8 +395,10 @@ export class ListService implements Live, Timed {
     const keys = keysOf(plan);
     if (keys.length === 0) return undefined;
     const startedAt = clock.monotonicMs();
+    const coming = this.comingOf(plan);
     const marks = await this.marksOf(plan);
-    const reader = new KeptListsReader(this.aboutOf(plan, marks));
+    const about = await this.aboutOf(plan, marks);
+    const reader = new KeptListsReader(about);
     try {
       for await (const chunk of store.pieces(FILE)) reader.take(chunk);
       const compiled = reader.finish();
@@ -385,7 +407,7 @@ export class ListService implements Live, Timed {
       const problems = sourcesOf(plan).map(source => (this.isToCome(source, marks) ? NO_COPY : undefined));
       const inForce = new Map(keys.flatMap((key, i) => (problems[i] === undefined ? [[key, i]] : [])));
       const ms = clock.monotonicMs() - startedAt;
-      return { compiled, problems, inForce, marks, ms, isKept: true };
+      return { compiled, problems, inForce, marks, coming, about, ms, isKept: true };
     } catch (error) {
       if (!(error instanceof KeptListsError)) throw error;
       const words = `${FILE} is not used: ${error.message}`;
@@ -396,20 +418,21 @@ export class ListService implements Live, Timed {
   }
 
   /** Whether there is no copy of a source yet. */
-  private isToCome(source: Source, marks: ReadonlyMap<string, string>): boolean {
-    return source.at === 'https' && marks.get(this.fileOf(source)) === GONE;
+  private isToCome(source: Source, marks: Marks): boolean {
+    return source.at === 'https' && marks.get(this.fileOf(source))?.text === GONE;
   }
 
   /** Keeps what was compiled for the next start, if all sources were read but those that are to come. */
-  private keep(plan: ListsPlan, { compiled, problems, inForce, marks, isKept }: Made): void {
+  private keep(plan: ListsPlan, { compiled, problems, inForce, marks, about, isKept }: Made): void {
     const { store } = this.parts;
     if (isKept) return;
     const keys = keysOf(plan);
     const isWhole = sourcesOf(plan).every(
       (source, i) => problems[i] === undefined || (this.isToCome(source, marks) && !inForce.has(keys[i] ?? '')),
     );
-    if (keys.length === 0 || !isWhole) return store.remove(FILE, STILL_THERE);
-    const about = this.aboutOf(plan, marks);
+    // A copy is only ever replaced as a whole, from here.
+    const isFresh = sourcesOf(plan).some(source => source.at === 'file' && marks.get(source.path)?.isFresh === true);
+    if (keys.length === 0 || !isWhole || isFresh) return store.remove(FILE, STILL_THERE);
     store.write(FILE, () => keptPieces(compiled, about), LOST, 'leave');
   }
 
@@ -478,7 +501,7 @@ export class ListService implements Live, Timed {
 
   /** @param toldBefore the problem of each source that was told already */
   private tell(
-    { compiled, problems, inForce, ms, isKept: isOld }: Made,
+    { compiled, problems, inForce, coming, ms, isKept: isOld }: Made,
     toldBefore: ReadonlyMap<string, string | undefined>,
   ): void {
     const { log, policy } = this.parts;
@@ -489,7 +512,7 @@ export class ListService implements Live, Timed {
     sourcesOf(this.plan).forEach((source, i) => {
       const problem = problems[i];
       const key = keys[i] ?? '';
-      const isComing = source.at === 'https' && !this.copies.has(source.url);
+      const isComing = source.at === 'https' && (coming.has(source.url) || !this.copies.has(source.url));
       const isLost = problem !== undefined && source.at === 'https' && !isComing;
       if (isLost) this.copies.lost(source.url);
       const isKept = inForce.has(key);
@@ -523,7 +546,9 @@ export class ListService implements Live, Timed {
 const NOTHING_MADE = {
   problems: [],
   inForce: new Map<string, number>(),
-  marks: new Map<string, string>(),
+  marks: new Map<string, Mark>(),
+  coming: new Set<string>(),
+  about: '',
   ms: 0,
   isKept: false,
 };
@@ -565,14 +590,17 @@ class Turns {
 
 const GONE = 'gone';
 
-/** What changes when a file does. */
-async function markOf(path: string): Promise<string> {
+/** Longer than the unit of the times of any file system. */
+const FRESH_MS = 2000;
+
+async function markOf(path: string, now: WallMs): Promise<Mark> {
   try {
     const { mtimeMs, ctimeMs, size, ino } = await stat(path);
     // ctime also changes with the permissions.
-    return `${mtimeMs} ${ctimeMs} ${size} ${ino}`;
+    const text = `${mtimeMs} ${ctimeMs} ${size} ${ino}`;
+    return { text, isFresh: Math.max(mtimeMs, ctimeMs) > now - FRESH_MS };
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    return `${GONE}${error.code === 'ENOENT' ? '' : wordsFor(error)}`;
+    return { text: `${GONE}${error.code === 'ENOENT' ? '' : wordsFor(error)}`, isFresh: false };
   }
 }

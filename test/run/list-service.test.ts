@@ -3,6 +3,7 @@
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as later } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
 
 import t, { type Test } from 'tap';
 
@@ -41,7 +42,8 @@ class BrokenCompiler extends ListCompiler {
 
 /** Parts of a service, without those that download. */
 function partsIn(directory: string) {
-  const clock = fakeClock();
+  // Files have not changed just now.
+  const clock = fakeClock(Date.now() + 10_000);
   const ageNow = ageClock(clock);
   const nothing = (): void => undefined;
   const told: string[] = [];
@@ -50,7 +52,6 @@ function partsIn(directory: string) {
   const warn = (_: unknown, words: string): void => void warned.push(words);
   const parts = {
     ...{ clock, ageNow, random: fakeRandom(), store: NO_STORE, directory, policy: new ListPolicy(clock, ageNow) },
-    version: '1.0.0',
     ...{ log: { debug: nothing, info, warn, error: nothing }, observer: { lists: nothing } },
     ...{ takeGroups: nothing, forgotten: nothing, changed: nothing, roots: () => undefined },
   };
@@ -334,24 +335,24 @@ await t.test('a list that was never fetched does not keep others from being kept
   t.same(next.rules(), [1, 1, 1]);
 });
 
-await t.test('what was compiled is taken at the next start, until a source or the version changes', async t => {
+await t.test('what was compiled is taken at the next start, until a source or the program changes', async t => {
   const directory = t.testdir({ ads: 'ads.example', more: '||more.example^$client=kids\nnot a name' });
   const sources = ['ads', 'more'].map(name => join(directory, name));
   const file = join(directory, 'lists.compiled');
   const name = nameFromText('ads.example') ?? Buffer.alloc(0);
-  const next = { version: '1.0.0', lists: `[{ name: ads, sources: ${JSON.stringify(sources)} }]` };
+  const next = { aheadMs: 10_000, script: SCRIPT, lists: `[{ name: ads, sources: ${JSON.stringify(sources)} }]` };
   /** A process from its start to its end. */
   const run = async (during: (service: ListService) => Promise<void> = () => Promise.resolve()) => {
-    const compiler = new CountingCompiler(SCRIPT);
+    const compiler = new CountingCompiler(next.script);
     const log = recordedLog();
-    const clock = fakeClock();
+    const clock = fakeClock(Date.now() + next.aheadMs);
     const ageNow = ageClock(clock);
     const nothing = (): void => undefined;
     const store = stateStore(directory, { clock, log });
     const service = new ListService(
       {
         ...{ clock, ageNow, random: fakeRandom(), store, directory, policy: new ListPolicy(clock, ageNow), log },
-        ...{ version: next.version, observer: { lists: nothing }, takeGroups: nothing, forgotten: nothing },
+        ...{ observer: { lists: nothing }, takeGroups: nothing, forgotten: nothing },
         ...{ changed: nothing, roots: () => undefined, addressesOf: async () => Promise.resolve([]) },
         download: async () => Promise.resolve({ at: 'failed', why: 'it is down' }),
       },
@@ -383,7 +384,8 @@ await t.test('what was compiled is taken at the next start, until a source or th
   const look = async (service: ListService): Promise<void> => void (await service.refresh(undefined));
   t.match(await run(look), { compiled: 2, isListed: true });
   t.match(await run(), { compiled: 0, isListed: true }, 'and so is what was compiled later');
-  next.version = '1.0.1';
+  next.script = pathToFileURL(join(directory, 'other.cjs'));
+  writeFileSync(next.script, `${readFileSync(SCRIPT, 'utf8')}\n// Another one of the same version.`);
   t.match(await run(), { compiled: 1, isListed: true });
   t.match(await run(), { compiled: 0, isListed: true });
 
@@ -394,6 +396,10 @@ await t.test('what was compiled is taken at the next start, until a source or th
   rmSync(join(directory, 'more'));
   t.match(await run(), { compiled: 1, isListed: true });
   t.notOk(existsSync(file), 'what has not all of its sources is not kept');
+  writeFileSync(join(directory, 'more'), '');
+  next.aheadMs = 0;
+  for (let i = 0; i < 2; i++) t.match(await run(), { compiled: 1 }, 'a file may change again within the same time');
+  t.notOk(existsSync(file));
   next.lists = '[]';
   t.match(await run(), { compiled: 0 });
 });
