@@ -3,6 +3,7 @@
 import { isAnyAddress } from '../base/address.js';
 import { DNS_PORT } from '../base/port-numbers.js';
 import type { Log } from '../base/ports.js';
+import { isSystemError } from '../base/system-error.js';
 import { wallSec } from '../base/time.js';
 import { type ConfigCheck, checkConfig, type GoodConfig, problemText } from '../config/check.js';
 import { loadConfig, problemReport } from '../config/load.js';
@@ -188,9 +189,9 @@ async function serve(
   const stopAsked = new Promise<NodeJS.Signals>(resolve => {
     for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, resolve);
   });
-  introduce(log, source, checked, sockets);
   const settling = new Settling(new YoungSpace());
   try {
+    introduce(log, source, checked, sockets);
     const daemon = await startDaemon({
       config,
       source,
@@ -224,6 +225,7 @@ async function serve(
     log.info({}, 'stopped');
     return 0;
   } catch (error) {
+    if (isSystemError(error)) return failedBySystem(log, error);
     if (!(error instanceof StartError)) throw error;
     for (const each of placed(checked, error))
       log.error({}, each.path === '' ? each.words : problemText(source.file ?? 'the defaults', each));
@@ -233,6 +235,12 @@ async function serve(
   } finally {
     await output.flush();
   }
+}
+
+/** Thrown on, the error would be one that a running daemon outlives, and the process would end as if it had been stopped. */
+function failedBySystem(log: Log, { code, syscall, stack, message }: NodeJS.ErrnoException): number {
+  log.error({ code, syscall, stack }, `a failure of the system that nothing expected ends the daemon: ${message}`);
+  return 1;
 }
 
 /** Logs the start. */

@@ -621,7 +621,7 @@ export const schema = {
   state_directory: option(
     path,
     '/var/lib/dotstub',
-    'The directory for state that outlives a restart: which servers were authenticated on which network, their addresses and TLSA records, and the states of trust anchors.',
+    'The directory for state that outlives a restart: which servers were authenticated on which network, their addresses and TLSA records, the states of trust anchors, copies of lists that come from URLs, and what was compiled of all lists (lists.compiled, 17 octets a name, written when lists have changed, whatever cache.persist says).',
     RESTART,
   ),
   reload_on_change: option(

@@ -1,17 +1,20 @@
 // Files in state_directory: the state that the daemon keeps over a restart. A file is replaced as a whole, and written
-// in pieces that do not hold up the event loop. A failed write is tried again. A start that fails changes no file: they
-// may be those of a daemon that runs.
+// in pieces that do not hold up the event loop. What fails is tried again, and never thrown: the directory may be
+// read-only, or full. A start that fails changes no file: they may be those of a daemon that runs.
 
-import { constants, lstatSync, rmSync, type Stats } from 'node:fs';
+import { constants, lstatSync, type Stats } from 'node:fs';
 import { type FileHandle, open, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import type { Cancel, Clock, Log } from '../base/ports.js';
-import { wordsFor } from '../base/system-error.js';
+import { isSystemError, wordsFor } from '../base/system-error.js';
 import { fileProblem, readRegularFile } from './regular-file.js';
 
 /** The contents for a file: a text, or pieces, which are generated again for every attempt. */
 export type StateContents = string | (() => Iterable<Buffer>);
+
+/** Whether a write is tried again although the disk is full. */
+export type WhenFull = 'again' | 'leave';
 
 /** The files of one directory. */
 export interface StateStore {
@@ -28,19 +31,26 @@ export interface StateStore {
    * trusted. A piece is valid until the next is asked for.
    */
   pieces(name: string): AsyncIterable<Buffer>;
-  /** Removes a file. */
-  remove(name: string): void;
+  /**
+   * Removes a file, which is begun at once.
+   * @param lost what it means for the operator that it is still there, a sentence without a full stop
+   */
+  remove(name: string, lost: string): void;
+  /** Leaves a file to somebody else: it is neither written nor removed any more. */
+  leave(name: string): void;
   /**
    * Writes a file soon, but not now: that a question shows something new must not hold it up. If several contents wait for
    * the same file, the newest is written.
    * @param lost what a failed write means for the operator, a sentence without a full stop
+   * @param whenFull what follows where the disk has no room for it; `leave` for what may be large and can be made anew: each
+   *   attempt would take all room from others for a while
    */
-  write(name: string, contents: StateContents, lost: string): void;
-  /** A sentence for each file that could not be written and is tried again. */
+  write(name: string, contents: StateContents, lost: string, whenFull?: WhenFull): void;
+  /** A sentence for each file that could not be written or removed. */
   readonly unwritten: readonly string[];
-  /** Resolved when all pending writes were tried, and none before `begin`. A file that failed before is tried at once. */
+  /** Resolved when all that waits was tried, and nothing before `begin`. A file that failed before is tried at once. */
   flush(): Promise<void>;
-  /** Tries pending writes one last time. Nothing is written afterwards. */
+  /** Tries what waits one last time. Nothing is written or removed afterwards. */
   close(): Promise<void>;
 }
 
@@ -112,15 +122,17 @@ class DirectoryStore implements StateStore {
     for (const [, change] of held) change();
   }
 
-  remove(name: string): void {
-    this.change(name, () => {
-      this.files.get(name)?.forget();
-      rmSync(join(this.directory, name), { force: true });
-    });
+  remove(name: string, lost: string): void {
+    if (!this.closed) this.change(name, () => this.fileOf(name).remove(lost));
   }
 
-  write(name: string, contents: StateContents, lost: string): void {
-    if (!this.closed) this.change(name, () => this.fileOf(name).write(contents, lost));
+  leave(name: string): void {
+    this.held?.delete(name);
+    this.files.get(name)?.leave();
+  }
+
+  write(name: string, contents: StateContents, lost: string, whenFull: WhenFull = 'again'): void {
+    if (!this.closed) this.change(name, () => this.fileOf(name).change({ contents, lost, whenFull }));
   }
 
   private change(name: string, change: () => void): void {
@@ -152,19 +164,27 @@ class DirectoryStore implements StateStore {
   }
 }
 
+/** What is to become of a file. */
+interface Change {
+  /** undefined: it is removed. */
+  readonly contents: StateContents | undefined;
+  /** What it means that this has failed. */
+  readonly lost: string;
+  readonly whenFull: WhenFull;
+}
+
 /** One file. */
 class StateFile {
-  /** The contents to be written next. */
-  private waiting: StateContents | undefined;
-  /** The write in progress. */
-  private writing: Promise<void> | undefined;
-  /** Whether it was removed after it was last to be written. */
-  private isForgotten = false;
-  private lost = '';
+  /** What comes next. */
+  private waiting: Change | undefined;
+  /** The changes in progress. */
+  private changing: Promise<void> | undefined;
+  /** How often it was left to somebody else: what began before that is not tried again. */
+  private left = 0;
   private retryMs = FIRST_RETRY_MS;
   /** Stops the timer of the next attempt; undefined: there is none. */
   private cancelStart: Cancel | undefined;
-  /** Why it cannot be written, as a sentence. */
+  /** What could not be done, as a sentence. */
   problem: string | undefined;
 
   constructor(
@@ -172,11 +192,22 @@ class StateFile {
     private readonly parts: StateStoreParts,
   ) {}
 
-  write(contents: StateContents, lost: string): void {
-    this.waiting = contents;
-    this.isForgotten = false;
-    this.lost = lost;
-    if (this.writing === undefined) this.startAfter(SOON_MS);
+  change(change: Change): void {
+    this.waiting = change;
+    if (this.changing === undefined) this.startAfter(SOON_MS);
+  }
+
+  /** What is being written is removed afterwards. */
+  remove(lost: string): void {
+    this.waiting = { contents: undefined, lost, whenFull: 'again' };
+    void this.flush();
+  }
+
+  leave(): void {
+    this.waiting = undefined;
+    this.problem = undefined;
+    this.left++;
+    this.close();
   }
 
   private startAfter(ms: number): void {
@@ -186,15 +217,7 @@ class StateFile {
     });
   }
 
-  /** The file is removed: what waits is not written, and what is being written is removed, too. */
-  forget(): void {
-    this.waiting = undefined;
-    this.isForgotten = true;
-    this.problem = undefined;
-    this.close();
-  }
-
-  /** Writes the waiting contents now. */
+  /** Does what waits now. */
   async flush(): Promise<void> {
     this.close();
     await this.start();
@@ -207,45 +230,53 @@ class StateFile {
   }
 
   private async start(): Promise<void> {
-    this.writing ??= this.writeWaiting().finally(() => (this.writing = undefined));
-    await this.writing;
+    this.changing ??= this.changeAll().finally(() => (this.changing = undefined));
+    await this.changing;
   }
 
-  /** Writes until nothing waits, or an attempt fails. */
-  private async writeWaiting(): Promise<void> {
+  /** Until nothing waits, or an attempt fails. */
+  private async changeAll(): Promise<void> {
     while (this.waiting !== undefined) {
-      const contents = this.waiting;
+      const change = this.waiting;
+      const { left } = this;
       this.waiting = undefined;
       try {
-        await replaceFile(this.path, contents);
-        if (this.isForgotten) await rm(this.path, { force: true });
-        this.succeeded();
+        await (change.contents === undefined ? removeFile(this.path) : replaceFile(this.path, change.contents));
+        this.succeeded(change);
       } catch (error) {
-        if (this.isForgotten) return;
-        this.waiting ??= contents;
-        this.failed(error);
+        if (left !== this.left || this.isToBeRemoved) continue;
+        const isLeft = change.whenFull === 'leave' && isFull(error);
+        if (!isLeft) this.waiting ??= change;
+        this.failed(error, change);
         return;
       }
     }
   }
 
-  private succeeded(): void {
+  private get isToBeRemoved(): boolean {
+    return this.waiting !== undefined && this.waiting.contents === undefined;
+  }
+
+  private succeeded({ contents }: Change): void {
     this.retryMs = FIRST_RETRY_MS;
     if (this.problem === undefined) return;
     this.problem = undefined;
-    this.parts.log.info({ file: this.path }, `${this.path} is written again`);
+    this.parts.log.info({ file: this.path }, `${this.path} is ${contents === undefined ? 'removed' : 'written again'}`);
   }
 
-  private failed(error: unknown): void {
+  private failed(error: unknown, { contents, lost }: Change): void {
     const { log } = this.parts;
-    const sentence = `${this.path} cannot be written (${wordsFor(error)}): ${this.lost}`;
+    const what = contents === undefined ? 'removed' : 'written';
+    const again = this.waiting === undefined ? '' : 'It is tried again. ';
+    const sentence = `${this.path} cannot be ${what} (${wordsFor(error)}): ${lost}`;
     if (this.problem === undefined)
       log.warn(
         { file: this.path },
-        `${sentence}. It is tried again. Make its directory writable for this user, or set state_directory`,
+        `${sentence}. ${again}Make its directory writable for this user, or set state_directory`,
       );
     this.problem = sentence;
     this.close();
+    if (this.waiting === undefined) return;
     this.startAfter(this.retryMs);
     this.retryMs = Math.min(2 * this.retryMs, MAX_RETRY_MS);
   }
@@ -273,6 +304,24 @@ function problemOf({ uid, mode }: Stats): string | undefined {
   if (uid !== 0 && uid !== process.getuid?.()) return 'it belongs to another user';
   if ((mode & MAY_BE_WRITTEN_BY_OTHERS) === 0) return undefined;
   return `others may write it (mode ${(mode & 0o777).toString(8)}): make that 600 to keep what is in it`;
+}
+
+const isFull = (error: unknown): boolean => isSystemError(error) && ['ENOSPC', 'EDQUOT'].includes(error.code ?? '');
+
+/** Removes a file, if it is there: in a read-only file system, even one that is not there cannot be removed. */
+async function removeFile(path: string): Promise<void> {
+  if (isThere(path)) await rm(path, { force: true });
+}
+
+/** Whether there is a file, or anything else, at a path. */
+function isThere(path: string): boolean {
+  try {
+    return lstatSync(path, { throwIfNoEntry: false }) !== undefined;
+  } catch (error) {
+    // A part of the path is no directory, or may not be read: then nothing here has written it.
+    if (isSystemError(error)) return false;
+    throw error;
+  }
 }
 
 /** Replaces a file. After a crash at any point, the file has the old or the new contents. */

@@ -43,6 +43,7 @@ const FILE = 'cache.snapshot';
 /** Reading lets others have a turn after this long. After a restart theirs are long, and shorter once this is done. */
 const TURN_MS = 2;
 const LOST = 'after a restart the cache is empty';
+const STILL_THERE = 'names and answers of before are still in it';
 /** After something was forgotten, the file that still has it is replaced at the latest this long after it was written. */
 const SOON_MS = 5000;
 
@@ -86,7 +87,7 @@ export class CacheSnapshot implements Live {
 
   /** Begins to read what the last process has written. */
   start(): void {
-    if (!this.plan.isOn) this.parts.store.remove(FILE);
+    if (!this.plan.isOn) this.parts.store.remove(FILE, STILL_THERE);
     this.reading = (this.plan.isOn ? this.read() : Promise.resolve()).finally(() => {
       this.isRead = true;
       this.parts.restored();
@@ -131,7 +132,7 @@ export class CacheSnapshot implements Live {
     return ready(() => {
       const wasOn = this.plan.isOn;
       this.plan = snapshot;
-      if (wasOn && !snapshot.isOn) this.parts.store.remove(FILE);
+      if (wasOn && !snapshot.isOn) this.parts.store.remove(FILE, STILL_THERE);
       this.parts.changed();
     });
   }

@@ -1,5 +1,7 @@
 // Has lists compiled in a thread of its own, so that no query waits meanwhile.
 
+import { createHash } from 'node:crypto';
+import { readFile } from 'node:fs/promises';
 import { setFlagsFromString } from 'node:v8';
 import { Worker } from 'node:worker_threads';
 
@@ -34,6 +36,13 @@ export class ListCompiler {
     } finally {
       this.running.delete(worker);
     }
+  }
+
+  /** A digest of the program that compiles: another one may make other rules of the same sources. */
+  async sum(): Promise<string> {
+    return createHash('sha256')
+      .update(await readFile(this.script))
+      .digest('hex');
   }
 
   /** Stops what is running. */

@@ -1,9 +1,11 @@
 // Copies of lists that come over HTTPS: in state_directory, fetched when they are due, and kept where a fetch fails.
 
 import { createHash } from 'node:crypto';
+import { rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 
 import type { Clock, Random } from '../base/ports.js';
+import { isSystemError, wordsFor } from '../base/system-error.js';
 import { ageAfter, type AgeSec, type WallMs, wallMs } from '../base/time.js';
 import type { Download } from '../os/download.js';
 import type { StateStore } from '../os/state-store.js';
@@ -24,6 +26,9 @@ export interface ListCopiesParts {
   readonly roots: () => string | undefined;
 }
 
+/** Says why a file that was downloaded is no list; undefined: it is one. */
+export type WhyNoList = (url: string, path: string) => Promise<string | undefined>;
+
 /** What is known about a copy. */
 interface Copy {
   readonly url: string;
@@ -43,6 +48,7 @@ interface Due {
 
 const FILE = 'lists.json';
 const LOST = 'after a restart, lists are fetched as a whole';
+const STILL_THERE = 'it takes up space, and is not used any more';
 const MOST_FILE_BYTES = 1 << 20;
 const MOST_REDIRECTS = 5;
 /** After a failure: this long, then twice as long each time, up to the time of a refresh. */
@@ -62,7 +68,10 @@ export class ListCopies {
   private running = 0;
   private readonly queue: (() => void)[] = [];
 
-  constructor(private readonly parts: ListCopiesParts) {
+  constructor(
+    private readonly parts: ListCopiesParts,
+    private readonly whyNoList: WhyNoList,
+  ) {
     for (const copy of readCopies(parts.store.read(FILE, MOST_FILE_BYTES))) this.copies.set(copy.url, copy);
   }
 
@@ -127,7 +136,9 @@ export class ListCopies {
   private async fetchNow(url: string, refreshMs: number): Promise<boolean> {
     const { clock, ageNow, random, store } = this.parts;
     const before = this.copies.get(url);
-    const result = await this.follow(url, before);
+    const downloaded = await this.follow(url, before);
+    const isNew = typeof downloaded !== 'string' && downloaded.at === 'new';
+    const result = (isNew ? await this.replace(url) : undefined) ?? downloaded;
     const now = ageNow();
     if (typeof result === 'string') {
       const failures = (this.due.get(url)?.failures ?? 0) + 1;
@@ -142,6 +153,23 @@ export class ListCopies {
     this.copies.set(url, copy);
     store.write(FILE, JSON.stringify({ version: 1, copies: [...this.copies.values()] }), LOST);
     return result.at === 'new';
+  }
+
+  /** Puts what was downloaded in the place of the copy, if it is a list. @returns why that is not done */
+  private async replace(url: string): Promise<string | undefined> {
+    const path = this.pathOf(url);
+    const next = nextTo(path);
+    try {
+      const why = await this.whyNoList(url, next);
+      if (why === undefined) {
+        this.parts.store.leave(fileOf(url));
+        await rename(next, path);
+      } else await rm(next, { force: true });
+      return why;
+    } catch (error) {
+      if (!isSystemError(error)) throw error;
+      return wordsFor(error);
+    }
   }
 
   /** What has failed is due at once: the network is another one, or there again. */
@@ -161,7 +189,7 @@ export class ListCopies {
     for (const url of [...this.copies.keys()]) {
       if (urls.has(url)) continue;
       this.lost(url);
-      this.parts.store.remove(fileOf(url));
+      this.parts.store.remove(fileOf(url), STILL_THERE);
     }
   }
 
@@ -177,7 +205,7 @@ export class ListCopies {
       let why = '';
       for (const address of addresses.slice(0, MOST_ADDRESSES)) {
         const { etag, lastModified } = this.has(from) ? (before ?? NO_TAGS) : NO_TAGS;
-        const to = { path: this.pathOf(from), mostBytes: MOST_LIST_BYTES };
+        const to = { path: nextTo(this.pathOf(from)), mostBytes: MOST_LIST_BYTES };
         const result = await download({ address, url, roots: roots(), etag, lastModified, ...to });
         if (result.at === 'new' || result.at === 'same') return result;
         if (result.at === 'moved') {
@@ -198,6 +226,9 @@ export class ListCopies {
 /** How many addresses of a host are tried. */
 const MOST_ADDRESSES = 4;
 const NO_TAGS = { etag: undefined, lastModified: undefined };
+
+/** Where something is until it is known to be a list: some servers send an error with status 200. */
+const nextTo = (path: string): string => `${path}.next`;
 
 const fileOf = (url: string): string => `list-${createHash('sha256').update(url).digest('hex').slice(0, 32)}`;
 

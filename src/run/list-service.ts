@@ -8,11 +8,11 @@ import type { Observer } from '../base/observer.js';
 import type { Clock, Log, Random } from '../base/ports.js';
 import { wordsFor } from '../base/system-error.js';
 import { isSystemError } from '../base/system-error.js';
-import { type MonoMs, monoAfter } from '../base/time.js';
+import { type MonoMs, monoAfter, type WallMs } from '../base/time.js';
 import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
 import { mayStillBeGiven } from '../pipeline/stages/listed.js';
 import { Lists } from '../policy/lists/choice.js';
-import type { CompiledLists, SourceReport } from '../policy/lists/compile.js';
+import { type CompiledLists, isList, type SourceReport } from '../policy/lists/compile.js';
 import { KeptListsError, KeptListsReader, keptPieces, OtherSources } from '../policy/lists/kept.js';
 import type { ListPolicy } from '../policy/lists/list-policy.js';
 import { SKIPPED, type Skipped } from '../policy/lists/rule.js';
@@ -29,8 +29,6 @@ export interface ListServiceParts extends Omit<ListCopiesParts, 'clock' | 'rando
   readonly clock: Clock;
   readonly random: Random;
   readonly log: Log;
-  /** Of the program: another one may make other rules of the same sources. */
-  readonly version: string;
   readonly observer: Pick<Observer, 'lists'>;
   readonly policy: ListPolicy;
   /** Called when other groups of clients are in force. */
@@ -50,11 +48,13 @@ type Source = ListPlan['sources'][number];
 const MOST_REFRESH_MS = 12_000;
 /** How often files are looked at. */
 const LOOK_MS = 5000;
-/** Some servers send an error, or nothing, with status 200. Such a copy does not take the rules of before away. */
+/** Some servers send an error, or nothing, with status 200. That does not take the place of the copy of before. */
 const NO_RULES = 'the server has sent no line that is a rule';
+const NO_COPY = 'there is no copy yet';
 /** The compiled lists, for the next start, */
 const FILE = 'lists.compiled';
 const LOST = 'after a restart, lists are compiled anew before the first query is answered';
+const STILL_THERE = 'it takes up space, and is not used';
 
 /** What was compiled, and from what. */
 interface Made {
@@ -64,12 +64,25 @@ interface Made {
   /** The number of each source whose rules are in force, by what it is. */
   readonly inForce: ReadonlyMap<string, number>;
   /** The files as they were, by path, with the copies of what comes over HTTPS. */
-  readonly marks: ReadonlyMap<string, string>;
+  readonly marks: Marks;
+  /** URLs that had no copy before they were read: a copy that has come since is not lost. */
+  readonly coming: ReadonlySet<string>;
+  /** The digest of all that it depends on. */
+  readonly about: string;
   /** How long that took. */
   readonly ms: number;
   /** Whether it was taken from the disk, where the process before has kept it. */
   readonly isKept: boolean;
 }
+
+/** A file as it was. */
+interface Mark {
+  /** Changes when the file does. */
+  readonly text: string;
+  /** Whether another change could have the same time, so that nothing would tell it. */
+  readonly isFresh: boolean;
+}
+type Marks = ReadonlyMap<string, Mark>;
 
 const sourcesOf = ({ lists }: ListsPlan): readonly Source[] => lists.flatMap(({ sources }) => sources);
 const textOf = (source: Source): string => (source.at === 'file' ? source.path : source.url);
@@ -99,6 +112,8 @@ export class ListService implements Live, Timed {
   private readonly looks = new Turns();
   /** and so are lists compiled and exchanged. A look has one of these turns within its own; a reload, until its end. */
   private readonly exchanges = new Turns();
+  /** A thread at a time looks at what was downloaded. */
+  private readonly trials = new Turns();
   /** The turn of an exchange that has not begun. It will find all that has changed until then. */
   private renewal: Promise<void> | undefined;
 
@@ -107,7 +122,7 @@ export class ListService implements Live, Timed {
     { lists }: Plan,
     private readonly compiler = new ListCompiler(),
   ) {
-    this.copies = new ListCopies(parts);
+    this.copies = new ListCopies(parts, async (url, path) => this.whyNoList(url, path));
     this.plan = lists;
     this.lookAt = parts.clock.monotonicMs();
   }
@@ -265,6 +280,21 @@ export class ListService implements Live, Timed {
     this.parts.changed();
   }
 
+  /** Why a file is no list, in none of the formats in which the lists with its URL are read. */
+  private async whyNoList(url: string, path: string): Promise<string | undefined> {
+    const lists = this.plan.lists.filter(({ sources }) => sources.some(source => textOf(source) === url));
+    const formats = [...new Set(lists.map(({ format }) => format))];
+    const task = {
+      sources: formats.map(format => ({ path, format })),
+      key: { first: 0, second: 0 },
+      ...{ before: undefined, isBeside: true, isTrial: true },
+    };
+    const result = await this.trials.run(async () => this.compiler.compile(task));
+    if (typeof result === 'string') return result;
+    if (result.compiled.sources.some(isList)) return undefined;
+    return result.problems.find(problem => problem !== undefined) ?? NO_RULES;
+  }
+
   /** @param asked sources that are read again, whether they have changed or not */
   private async lookAtFiles(asked: readonly string[]): Promise<void> {
     await this.looks.run(async () => {
@@ -278,7 +308,7 @@ export class ListService implements Live, Timed {
   }
 
   private async hasChanged(path: string): Promise<boolean> {
-    return (await markOf(path)) !== (this.made?.marks.get(path) ?? GONE);
+    return (await markOf(path, this.parts.clock.wallMs())).text !== (this.made?.marks.get(path)?.text ?? GONE);
   }
 
   /** Compiles the lists of the plan in force: a reload that had the turn before may have brought another one. */
@@ -318,31 +348,40 @@ export class ListService implements Live, Timed {
     const keys = keysOf(plan);
     if (keys.length === 0) return { ...NOTHING_MADE, compiled: Lists.none().compiled };
     // Before they are read: a change meanwhile is noticed afterwards.
+    const coming = this.comingOf(plan);
     const marks = await this.marksOf(plan);
     const startedAt = clock.monotonicMs();
     const result = await this.compiled(plan, keys);
     if (typeof result === 'string') return result;
     const { problems, carried, compiled } = result;
+    const about = await this.aboutOf(plan, marks);
     const inForce = new Map(keys.flatMap((key, i) => (problems[i] === undefined || carried.has(i) ? [[key, i]] : [])));
-    return { compiled, problems, inForce, marks, ms: clock.monotonicMs() - startedAt, isKept: false };
+    return { compiled, problems, inForce, marks, coming, about, ms: clock.monotonicMs() - startedAt, isKept: false };
   }
 
   private fileOf(source: Source): string {
     return source.at === 'file' ? source.path : this.copies.pathOf(source.url);
   }
 
-  private async marksOf(plan: ListsPlan): Promise<ReadonlyMap<string, string>> {
-    const marks = new Map<string, string>();
-    for (const path of sourcesOf(plan).map(each => this.fileOf(each))) marks.set(path, await markOf(path));
+  private comingOf(plan: ListsPlan): ReadonlySet<string> {
+    return new Set(
+      sourcesOf(plan).flatMap(each => (each.at === 'https' && !this.copies.has(each.url) ? [each.url] : [])),
+    );
+  }
+
+  private async marksOf(plan: ListsPlan): Promise<Marks> {
+    const marks = new Map<string, Mark>();
+    for (const path of sourcesOf(plan).map(each => this.fileOf(each)))
+      marks.set(path, await markOf(path, this.parts.clock.wallMs()));
     return marks;
   }
 
   /** What the compiled lists of a plan depend on, as a digest. */
-  private aboutOf(plan: ListsPlan, marks: ReadonlyMap<string, string>): string {
+  private async aboutOf(plan: ListsPlan, marks: Marks): Promise<string> {
     const keys = keysOf(plan);
-    const sources = sourcesOf(plan).map((source, i) => [keys[i], marks.get(this.fileOf(source))]);
+    const sources = sourcesOf(plan).map((source, i) => [keys[i], marks.get(this.fileOf(source))?.text]);
     return createHash('sha256')
-      .update(JSON.stringify([this.parts.version, sources]))
+      .update(JSON.stringify([await this.compiler.sum(), sources]))
       .digest('hex');
   }
 
@@ -356,16 +395,19 @@ export class ListService implements Live, Timed {
     const keys = keysOf(plan);
     if (keys.length === 0) return undefined;
     const startedAt = clock.monotonicMs();
+    const coming = this.comingOf(plan);
     const marks = await this.marksOf(plan);
-    const reader = new KeptListsReader(this.aboutOf(plan, marks));
+    const about = await this.aboutOf(plan, marks);
+    const reader = new KeptListsReader(about);
     try {
       for await (const chunk of store.pieces(FILE)) reader.take(chunk);
       const compiled = reader.finish();
       if (compiled === undefined) return undefined;
       if (compiled.sources.length !== keys.length) throw new KeptListsError('it is damaged: sources are missing');
-      const inForce = new Map(keys.map((key, i) => [key, i]));
+      const problems = sourcesOf(plan).map(source => (this.isToCome(source, marks) ? NO_COPY : undefined));
+      const inForce = new Map(keys.flatMap((key, i) => (problems[i] === undefined ? [[key, i]] : [])));
       const ms = clock.monotonicMs() - startedAt;
-      return { compiled, problems: keys.map(() => undefined), inForce, marks, ms, isKept: true };
+      return { compiled, problems, inForce, marks, coming, about, ms, isKept: true };
     } catch (error) {
       if (!(error instanceof KeptListsError)) throw error;
       const words = `${FILE} is not used: ${error.message}`;
@@ -375,13 +417,23 @@ export class ListService implements Live, Timed {
     }
   }
 
-  /** Keeps what was compiled for the next start, if all sources were read. */
-  private keep(plan: ListsPlan, { compiled, problems, marks, isKept }: Made): void {
+  /** Whether there is no copy of a source yet. */
+  private isToCome(source: Source, marks: Marks): boolean {
+    return source.at === 'https' && marks.get(this.fileOf(source))?.text === GONE;
+  }
+
+  /** Keeps what was compiled for the next start, if all sources were read but those that are to come. */
+  private keep(plan: ListsPlan, { compiled, problems, inForce, marks, about, isKept }: Made): void {
     const { store } = this.parts;
     if (isKept) return;
-    if (problems.length === 0 || problems.some(each => each !== undefined)) return store.remove(FILE);
-    const about = this.aboutOf(plan, marks);
-    store.write(FILE, () => keptPieces(compiled, about), LOST);
+    const keys = keysOf(plan);
+    const isWhole = sourcesOf(plan).every(
+      (source, i) => problems[i] === undefined || (this.isToCome(source, marks) && !inForce.has(keys[i] ?? '')),
+    );
+    // A copy is only ever replaced as a whole, from here.
+    const isFresh = sourcesOf(plan).some(source => source.at === 'file' && marks.get(source.path)?.isFresh === true);
+    if (keys.length === 0 || !isWhole || isFresh) return store.remove(FILE, STILL_THERE);
+    store.write(FILE, () => keptPieces(compiled, about), LOST, 'leave');
   }
 
   /** Compiles, and again each time that another source which has rules in force cannot be read. */
@@ -408,8 +460,8 @@ export class ListService implements Live, Timed {
       if (typeof result === 'string') return result;
       const count = carried.size;
       const problems = result.problems.map((problem, i) => {
-        const hasNone = all[i]?.at === 'https' && result.compiled.sources[i]?.rules === 0;
-        return problem ?? (hasNone ? NO_RULES : undefined);
+        const report = result.compiled.sources[i];
+        return problem ?? (all[i]?.at === 'https' && report !== undefined && !isList(report) ? NO_RULES : undefined);
       });
       problems.forEach((problem, i) => {
         const own = before?.inForce.get(keys[i] ?? '');
@@ -434,9 +486,6 @@ export class ListService implements Live, Timed {
     policy.take(lists, plan.classes);
     this.plan = plan;
     this.made = made;
-    if (isOther) this.keep(plan, made);
-    // Not before the next ones are in force: if that fails, those of before must still be there. They may be being written.
-    if (isOther && before !== undefined) void this.parts.store.flush().then(() => release(before.compiled.table));
     observer.lists(plan.lists.map(({ name }) => name));
     this.copies.keepOnly(new Set(this.urls.map(([url]) => url)));
     if (isOther && plan.lists.length > 0) this.tell(made, toldBefore);
@@ -444,11 +493,15 @@ export class ListService implements Live, Timed {
     if (plan === planBefore) this.reviewed();
     else forgotten();
     changed();
+    // Last: what clients get must not depend on the disk.
+    if (isOther) this.keep(plan, made);
+    // Not before the next ones are in force: if that fails, those of before must still be there. They may be being written.
+    if (isOther && before !== undefined) void this.parts.store.flush().then(() => release(before.compiled.table));
   }
 
   /** @param toldBefore the problem of each source that was told already */
   private tell(
-    { compiled, problems, inForce, ms, isKept: isOld }: Made,
+    { compiled, problems, inForce, coming, ms, isKept: isOld }: Made,
     toldBefore: ReadonlyMap<string, string | undefined>,
   ): void {
     const { log, policy } = this.parts;
@@ -459,8 +512,8 @@ export class ListService implements Live, Timed {
     sourcesOf(this.plan).forEach((source, i) => {
       const problem = problems[i];
       const key = keys[i] ?? '';
-      const isComing = source.at === 'https' && !this.copies.has(source.url);
-      const isLost = problem !== undefined && problem !== NO_RULES && source.at === 'https' && !isComing;
+      const isComing = source.at === 'https' && (coming.has(source.url) || !this.copies.has(source.url));
+      const isLost = problem !== undefined && source.at === 'https' && !isComing;
       if (isLost) this.copies.lost(source.url);
       const isKept = inForce.has(key);
       const words = isKept ? ` any more (${problem ?? ''}): its rules of before stay in force` : `: ${problem ?? ''}`;
@@ -493,7 +546,9 @@ export class ListService implements Live, Timed {
 const NOTHING_MADE = {
   problems: [],
   inForce: new Map<string, number>(),
-  marks: new Map<string, string>(),
+  marks: new Map<string, Mark>(),
+  coming: new Set<string>(),
+  about: '',
   ms: 0,
   isKept: false,
 };
@@ -535,14 +590,17 @@ class Turns {
 
 const GONE = 'gone';
 
-/** What changes when a file does. */
-async function markOf(path: string): Promise<string> {
+/** Longer than the unit of the times of any file system. */
+const FRESH_MS = 2000;
+
+async function markOf(path: string, now: WallMs): Promise<Mark> {
   try {
     const { mtimeMs, ctimeMs, size, ino } = await stat(path);
     // ctime also changes with the permissions.
-    return `${mtimeMs} ${ctimeMs} ${size} ${ino}`;
+    const text = `${mtimeMs} ${ctimeMs} ${size} ${ino}`;
+    return { text, isFresh: Math.max(mtimeMs, ctimeMs) > now - FRESH_MS };
   } catch (error) {
     if (!isSystemError(error)) throw error;
-    return `${GONE}${error.code === 'ENOENT' ? '' : wordsFor(error)}`;
+    return { text: `${GONE}${error.code === 'ENOENT' ? '' : wordsFor(error)}`, isFresh: false };
   }
 }

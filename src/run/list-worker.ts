@@ -18,6 +18,8 @@ export interface ListTask {
   readonly before: CompiledLists | undefined;
   /** Whether clients ask meanwhile. */
   readonly isBeside: boolean;
+  /** Whether it is only asked what the sources are: each is read to its first rule. Left out: all of them are read. */
+  readonly isTrial?: boolean;
 }
 
 /** One source: a file, or the source of this number in the lists of before, because the file cannot be read. */
@@ -39,7 +41,7 @@ const PIECE_BYTES = 1 << 11;
 /** Longer than it takes to hand over a core. */
 const PAUSE_MS = 0.05;
 
-function run({ sources, key, before, isBeside }: ListTask): ListResult {
+function run({ sources, key, before, isBeside, isTrial = false }: ListTask): ListResult {
   const pause = isBeside ? letOthersRun : () => undefined;
   const compilation = new Compilation(key);
   const piece = Buffer.alloc(PIECE_BYTES);
@@ -49,15 +51,22 @@ function run({ sources, key, before, isBeside }: ListTask): ListResult {
       return source.problem;
     }
     const reader = compilation.source(source.format);
-    const problem = readInto(reader, source.path, piece, pause);
+    const isEnough = (): boolean => isTrial && reader.report.rules > 0;
+    const problem = readInto(reader, source.path, piece, { pause, isEnough });
     reader.end();
     return problem;
   });
   return { compiled: compilation.finish(pause), problems };
 }
 
+/** What is done between pieces. */
+interface Between {
+  readonly pause: () => void;
+  readonly isEnough: () => boolean;
+}
+
 /** Reads a file piece by piece. @returns why it could not be read */
-function readInto(reader: SourceReader, path: string, piece: Buffer, pause: () => void): string | undefined {
+function readInto(reader: SourceReader, path: string, piece: Buffer, { pause, isEnough }: Between): string | undefined {
   let fd: number | undefined;
   try {
     // Opening a FIFO would wait for a writer.
@@ -66,7 +75,7 @@ function readInto(reader: SourceReader, path: string, piece: Buffer, pause: () =
     if (stats.size > MOST_LIST_BYTES) return `it is larger than ${MOST_LIST_BYTES} octets`;
     const problem = fileProblem(stats, undefined);
     if (problem !== undefined) return problem;
-    for (let left = MOST_LIST_BYTES; left > 0;) {
+    for (let left = MOST_LIST_BYTES; left > 0 && !isEnough();) {
       const bytes = readSync(fd, piece, 0, piece.length, null);
       if (bytes === 0) break;
       reader.push(piece.subarray(0, bytes));

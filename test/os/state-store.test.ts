@@ -8,6 +8,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -41,8 +42,8 @@ await t.test('until the start has succeeded no file changes, and then each one o
     store.write('a', 'older', 'it is lost');
     store.write('a', 'newer', 'it is lost');
     store.write('b', 'written', 'it is lost');
-    store.remove('b');
-    store.remove('c');
+    store.remove('b', 'it is kept');
+    store.remove('c', 'it is kept');
     store.write('c', 'written', 'it is lost');
   };
   const texts = () => ['a', 'b', 'c'].map(name => store.read(name, 100));
@@ -55,7 +56,7 @@ await t.test('until the start has succeeded no file changes, and then each one o
 
   const failed = stateStore(path, { clock: fakeClock(), log: recordedLog() });
   failed.write('a', 'of the failed start', 'it is lost');
-  failed.remove('c');
+  failed.remove('c', 'it is kept');
   await failed.close();
   t.same(texts(), ['newer', '', 'written']);
 });
@@ -138,6 +139,53 @@ await t.test(
     t.equal(store.read('a', 100), 'two 399');
   },
 );
+
+await t.test('what cannot be removed is said once, tried again, and no error', async t => {
+  const { path, store, log, clock } = setUp(t);
+  // Root may remove any file, but not a directory in its place.
+  mkdirSync(join(path, 'a'));
+  writeFileSync(join(path, 'a', 'inside'), '');
+  for (let i = 0; i < 3; i++) {
+    store.remove('a', 'it takes up space');
+    await store.flush();
+  }
+  t.match(log.lines, [/^warn: .*\/a cannot be removed \(.*\): it takes up space\. It is tried again\./]);
+  t.match(store.unwritten, [/cannot be removed .* it takes up space$/]);
+  rmSync(join(path, 'a'), { recursive: true });
+  writeFileSync(join(path, 'a'), 'a file');
+  await clock.advance(600_000);
+  await store.flush();
+  t.notOk(existsSync(join(path, 'a')));
+  t.same(store.unwritten, []);
+  t.match(log.lines.slice(1), [/^info: .*\/a is removed$/]);
+});
+
+await t.test('what is left to somebody else is not removed after all', async t => {
+  const { path, store, log, clock } = setUp(t);
+  mkdirSync(join(path, 'a'));
+  store.remove('a', 'it takes up space');
+  await store.flush();
+  store.leave('a');
+  rmSync(join(path, 'a'), { recursive: true });
+  writeFileSync(join(path, 'a'), 'new');
+  await clock.advance(600_000);
+  await store.close();
+  t.equal(readFileSync(join(path, 'a'), 'utf8'), 'new');
+  t.same([store.unwritten, log.lines.length], [[], 1]);
+});
+
+await t.test('a file is removed although its last write has failed, and not written later', async t => {
+  const { path, store } = setUp(t);
+  mkdirSync(join(path, 'a.new'));
+  writeFileSync(join(path, 'a'), 'old', { mode: 0o600 });
+  store.write('a', 'new', 'it is lost');
+  await store.flush();
+  t.match(store.unwritten, [/cannot be written/]);
+  store.remove('a', 'it takes up space');
+  await store.flush();
+  t.notOk(existsSync(join(path, 'a')));
+  t.same(store.unwritten, []);
+});
 
 await t.test('what waits is tried when the store closes, and nothing is written afterwards', async t => {
   const { path, store, clock } = setUp(t, 'later');
@@ -264,11 +312,16 @@ await t.test(
      try { writeFileSync(${JSON.stringify(join(path, 'ballast'))}, Buffer.alloc(1 << 20)); } catch {}
      store.write('a', 'y'.repeat(100_000), 'it is lost');
      await store.flush();
+     store.write('b', 'z'.repeat(100_000), 'it is lost', 'leave');
+     await store.flush();
      console.log(store.read('a', 1e6), store.unwritten.length);
      rmSync(${JSON.stringify(join(path, 'ballast'))});
      await new Promise(resolve => setTimeout(resolve, 1500));
      await store.flush();
-     console.log(store.read('a', 1e6).length, store.unwritten.length);`,
+     console.log(store.read('a', 1e6).length, store.read('b', 1e6).length, store.unwritten.length);
+     store.write('b', 'z'.repeat(1000), 'it is lost', 'leave');
+     await store.flush();
+     console.log(store.read('b', 1e6).length, store.unwritten.length);`,
     );
     const quoted = script.map(each => `'${each.replaceAll("'", "'\\''")}'`).join(' ');
     const out = execFileSync(
@@ -278,7 +331,7 @@ await t.test(
     );
     t.match(
       out,
-      /cannot be written \(the disk is full\): it is lost\.(.|\n)*\nold 1\n.* is written again\n100000 0\n$/,
+      /cannot be written \(the disk is full\): it is lost\.(.|\n)*\nold 2\n(.|\n)*\n100000 0 1\n.*\/b is written again\n1000 0\n$/,
     );
   },
 );

@@ -49,7 +49,7 @@ function reading(
   const now = { ageNow: ageSec(0), wallNow: clock.wallMs() };
   const [head = Buffer.alloc(0), first = head, ...rest] = snapshotPieces([part, part], now, digest);
   const store: StateStore = {
-    ...{ read: () => '', begin: () => undefined, remove: () => undefined, unwritten: [] },
+    ...{ read: () => '', begin: () => undefined, remove: () => undefined, leave: () => undefined, unwritten: [] },
     write: () => void written.push(taken.length),
     ...{ flush: async () => Promise.resolve(), close: async () => Promise.resolve() },
     async *pieces() {

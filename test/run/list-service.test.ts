@@ -3,6 +3,7 @@
 import { existsSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as later } from 'node:timers/promises';
+import { pathToFileURL } from 'node:url';
 
 import t, { type Test } from 'tap';
 
@@ -24,7 +25,7 @@ const SCRIPT = new URL('../../dist/list-worker.js', import.meta.url);
 const NO_STORE: StateStore = {
   read: () => '',
   async *pieces() {},
-  ...{ begin: () => undefined, remove: () => undefined, write: () => undefined, unwritten: [] },
+  ...{ begin: () => undefined, remove: () => undefined, leave: () => undefined, write: () => undefined, unwritten: [] },
   ...{ flush: async () => Promise.resolve(), close: async () => Promise.resolve() },
 };
 
@@ -41,7 +42,8 @@ class BrokenCompiler extends ListCompiler {
 
 /** Parts of a service, without those that download. */
 function partsIn(directory: string) {
-  const clock = fakeClock();
+  // Files have not changed just now.
+  const clock = fakeClock(Date.now() + 10_000);
   const ageNow = ageClock(clock);
   const nothing = (): void => undefined;
   const told: string[] = [];
@@ -50,40 +52,47 @@ function partsIn(directory: string) {
   const warn = (_: unknown, words: string): void => void warned.push(words);
   const parts = {
     ...{ clock, ageNow, random: fakeRandom(), store: NO_STORE, directory, policy: new ListPolicy(clock, ageNow) },
-    version: '1.0.0',
     ...{ log: { debug: nothing, info, warn, error: nothing }, observer: { lists: nothing } },
     ...{ takeGroups: nothing, forgotten: nothing, changed: nothing, roots: () => undefined },
   };
   return { parts, clock, told, warned };
 }
 
-/** A service with one list of two sources, of which `gone` is not there any more after the start. */
-async function serviceIn(
-  t: Test,
-  beside: (service: ListService) => Promise<void> = () => Promise.resolve(),
-  compiler = new ListCompiler(SCRIPT),
-  store = NO_STORE,
-) {
+/** What a service with one list of two sources is made of. */
+function parted(t: Test, compiler = new ListCompiler(SCRIPT)) {
   const directory = t.testdir({ ads: 'ads.example', gone: 'gone.example', extra: 'extra.example' });
   const [ads = '', gone = '', extra = ''] = ['ads', 'gone', 'extra'].map(name => join(directory, name));
   const plan = (name: string, ...sources: readonly string[]) =>
     planFor(`lists: [{ name: ${name}, sources: ${JSON.stringify([ads, gone, ...sources])} }]`);
   const { parts, told } = partsIn(directory);
-  const service = new ListService(
-    {
-      ...parts,
-      store,
-      download: async () => Promise.resolve({ at: 'failed', why: 'it is down' }),
-      addressesOf: async () => Promise.resolve([]),
-    },
-    plan('ads'),
-    compiler,
-  );
+  const make = (other = parts): ListService => {
+    const service = new ListService(
+      {
+        ...other,
+        download: async () => Promise.resolve({ at: 'failed', why: 'it is down' }),
+        addressesOf: async () => Promise.resolve([]),
+      },
+      plan('ads'),
+      compiler,
+    );
+    t.teardown(async () => service.close());
+    return service;
+  };
+  return { plan, ads, gone, extra, parts, told, make };
+}
+
+/** The same, begun. `gone` is not there any more after the start. */
+async function serviceIn(
+  t: Test,
+  beside: (service: ListService) => Promise<void> = () => Promise.resolve(),
+  compiler = new ListCompiler(SCRIPT),
+) {
+  const { make, gone, ...rest } = parted(t, compiler);
+  const service = make();
   await Promise.all([service.start(), beside(service)]);
-  t.teardown(async () => service.close());
   rmSync(gone);
   const rules = (): unknown => service.overview.lists.map(({ name, rules: count }) => `${name} ${count}`);
-  return { service, plan, ads, gone, extra, rules, told };
+  return { ...rest, service, gone, rules };
 }
 
 await t.test('a look beside a reload waits for its end, and then reads the lists of the new plan', async t => {
@@ -149,16 +158,57 @@ await t.test('a look that is due during the start does not read again what the s
   t.same(told, ['lists with 2 rules are in force']);
 });
 
+await t.test('what clients get does not depend on the disk: the compiled lists come last', async t => {
+  const { plan, gone, extra, parts, make } = parted(t);
+  let forgotten = 0;
+  const store = {
+    ...NO_STORE,
+    remove: () => {
+      throw new Error('a broken store');
+    },
+  };
+  const service = make({ ...parts, store, forgotten: () => void forgotten++ });
+  await service.start();
+  const before = forgotten;
+  rmSync(gone);
+  await t.rejects(service.refresh(undefined), { message: 'a broken store' });
+  t.equal(forgotten, before + 1, 'ready replies of before are looked at');
+  t.throws((await service.prepare(plan('other', extra))).commit, { message: 'a broken store' });
+  t.equal(forgotten, before + 2);
+  t.same(
+    service.overview.lists.map(({ name }) => name),
+    ['other'],
+  );
+});
+
+/** Counts what it compiles. */
+class CountingCompiler extends ListCompiler {
+  compiled = 0;
+
+  override async compile(task: ListTask): Promise<ListResult | string> {
+    this.compiled++;
+    return super.compile(task);
+  }
+}
+
 /** A service with a list of each URL, and one of a file. What is downloaded is what `texts` has; undefined: the server hangs. */
-async function downloading(t: Test, texts: Record<string, string | undefined>, results: Downloaded[] = []) {
-  const directory = t.testdir({ own: 'own.example' });
+async function downloading(
+  t: Test,
+  texts: Record<string, string | undefined>,
+  results: Downloaded[] = [],
+  directory = t.testdir({ own: 'own.example' }),
+) {
   const own = join(directory, 'own');
   const lists = Object.keys(texts).map((url, i) => ({ name: `list${i}`, sources: [url] }));
   const { parts, clock, warned } = partsIn(directory);
+  const store = stateStore(directory, { clock, log: parts.log });
+  store.begin();
   const counts = new Map<string, number>();
+  const compiler = new CountingCompiler(SCRIPT);
   const service = new ListService(
     {
       ...parts,
+      store,
       addressesOf: async () => Promise.resolve(['192.0.2.1']),
       download: async ({ url: { href }, path }) => {
         counts.set(href, (counts.get(href) ?? 0) + 1);
@@ -170,13 +220,18 @@ async function downloading(t: Test, texts: Record<string, string | undefined>, r
       },
     },
     planFor(`lists: ${JSON.stringify([...lists, { name: 'own', sources: [own] }])}`),
-    new ListCompiler(SCRIPT),
+    compiler,
   );
-  t.teardown(async () => service.close());
+  const end = async (): Promise<void> => {
+    await service.close();
+    await store.close();
+  };
+  t.teardown(end);
   await service.start();
+  const startedWith = compiler.compiled;
   const look = async (): Promise<void> => new Promise(done => service.job.run({ closed: false, done }));
   const rules = (): unknown => service.overview.lists.map(({ rules: count }) => count);
-  return { service, clock, own, look, rules, counts, warned };
+  return { service, clock, own, look, rules, counts, warned, startedWith, end };
 }
 
 await t.test('a server that hangs keeps neither a file nor the list of another server waiting', async t => {
@@ -192,8 +247,9 @@ await t.test('a server that hangs keeps neither a file nor the list of another s
   t.same(rules(), [0, 1, 2]);
   t.same([counts.get(hangs), counts.get(other)], [1, 1], 'and it is not asked again meanwhile');
   t.ok(service.job.dueInMs() > 1000, 'nor is it due');
+  await clock.advance(1000);
   const refreshing = service.refresh(undefined);
-  await eventually(() => counts.get(other), 2);
+  await eventually(() => service.overview.lists[1]?.sources[0]?.ageMs, 0);
   await clock.advance(12_000);
   t.same(await refreshing, [`${hangs}: it is still being fetched`], 'a command does not wait for it for ever');
 });
@@ -213,52 +269,90 @@ await t.test('the log says once that a URL cannot be fetched, and whether there 
   ]);
 });
 
-await t.test('a copy without any rule does not take the rules of before away, and is told', async t => {
+await t.test('what is no list does not take the rules of before away, also after a restart, and is told', async t => {
   const url = 'https://lists.example/';
   const texts: Record<string, string> = { [url]: 'ads.example\nmore.example' };
-  const { service, look, rules, counts } = await downloading(t, texts);
+  const directory = t.testdir({ own: 'own.example' });
+  const { service, look, rules, counts, end } = await downloading(t, texts, [], directory);
   await look();
   t.same(await eventually(rules, [2, 1]), [2, 1]);
-  for (const text of ['', '{ "error": "not found" }', '\x1f\x8b\x08\x00\x00\x00\x00\x00']) {
+  const NO_LISTS = ['', '{ "error": "not found" }', '[]', '[{ "id": 1 }]', '\x1f\x8b\x08\x00\x00\x00\x00\x00'];
+  for (const text of NO_LISTS) {
     texts[url] = text;
     t.same(await service.refresh('list0'), [`${url}: the server has sent no line that is a rule`]);
     t.same(rules(), [2, 1]);
   }
-  t.equal(counts.get(url), 4);
+  t.equal(counts.get(url), 1 + NO_LISTS.length);
   t.ok(service.job.dueInMs() > 1000, 'it is not fetched over and over');
+  await end();
+  const next = await downloading(t, texts, [], directory);
+  t.same([next.rules(), next.startedWith], [[2, 1], 0], 'what was compiled is kept');
   texts[url] = 'ads.example';
-  t.same(await service.refresh('list0'), []);
-  t.same(rules(), [1, 1]);
+  t.same(await next.service.refresh('list0'), []);
+  t.same(next.rules(), [1, 1]);
 });
 
-/** Counts what it compiles. */
-class CountingCompiler extends ListCompiler {
-  compiled = 0;
+await t.test(
+  'a list may have no rule any more: comments, blank lines, or a zone with nothing but its start',
+  async t => {
+    const url = 'https://lists.example/';
+    const texts: Record<string, string> = { [url]: '' };
+    const directory = t.testdir({ own: 'own.example' });
+    const { service, rules, end } = await downloading(t, texts, [], directory);
+    const ZONE = '$TTL 60\n@ SOA a.example. b.example. 1 2 3 4 5\n@ NS a.example.\n';
+    for (const text of [
+      '# nothing yet\n\n',
+      '[Adblock Plus 2.0]\n! nothing\n',
+      ZONE,
+      `${ZONE}32.1.2.0.192.rpz-nsip CNAME .`,
+    ]) {
+      texts[url] = 'ads.example';
+      t.same(await service.refresh('list0'), []);
+      t.same(rules(), [1, 1]);
+      texts[url] = text;
+      t.same(await service.refresh('list0'), [], text);
+      t.same(rules(), [0, 1]);
+    }
+    await end();
+    const next = await downloading(t, texts, [], directory);
+    t.same([next.rules(), next.startedWith], [[0, 1], 0], 'what was compiled is kept');
+    t.notMatch(next.warned.join(' '), 'cannot be');
+  },
+);
 
-  override async compile(task: ListTask): Promise<ListResult | string> {
-    this.compiled++;
-    return super.compile(task);
-  }
-}
+await t.test('a list that was never fetched does not keep others from being kept', async t => {
+  const [down, other] = ['https://down.example/', 'https://other.example/'];
+  const directory = t.testdir({ own: 'own.example' });
+  const texts = { [down]: '{}', [other]: 'ads.example' };
+  const { service, rules, end } = await downloading(t, texts, [], directory);
+  t.same(await service.refresh(undefined), [`${down}: the server has sent no line that is a rule`]);
+  t.same(rules(), [0, 1, 1]);
+  await end();
+  const next = await downloading(t, { ...texts, [down]: 'more.example' }, [], directory);
+  t.same([next.rules(), next.startedWith], [[0, 1, 1], 0]);
+  t.same(next.warned, []);
+  t.same(await next.service.refresh(undefined), []);
+  t.same(next.rules(), [1, 1, 1]);
+});
 
-await t.test('what was compiled is taken at the next start, until a source or the version changes', async t => {
+await t.test('what was compiled is taken at the next start, until a source or the program changes', async t => {
   const directory = t.testdir({ ads: 'ads.example', more: '||more.example^$client=kids\nnot a name' });
   const sources = ['ads', 'more'].map(name => join(directory, name));
   const file = join(directory, 'lists.compiled');
   const name = nameFromText('ads.example') ?? Buffer.alloc(0);
-  const next = { version: '1.0.0', lists: `[{ name: ads, sources: ${JSON.stringify(sources)} }]` };
+  const next = { aheadMs: 10_000, script: SCRIPT, lists: `[{ name: ads, sources: ${JSON.stringify(sources)} }]` };
   /** A process from its start to its end. */
   const run = async (during: (service: ListService) => Promise<void> = () => Promise.resolve()) => {
-    const compiler = new CountingCompiler(SCRIPT);
+    const compiler = new CountingCompiler(next.script);
     const log = recordedLog();
-    const clock = fakeClock();
+    const clock = fakeClock(Date.now() + next.aheadMs);
     const ageNow = ageClock(clock);
     const nothing = (): void => undefined;
     const store = stateStore(directory, { clock, log });
     const service = new ListService(
       {
         ...{ clock, ageNow, random: fakeRandom(), store, directory, policy: new ListPolicy(clock, ageNow), log },
-        ...{ version: next.version, observer: { lists: nothing }, takeGroups: nothing, forgotten: nothing },
+        ...{ observer: { lists: nothing }, takeGroups: nothing, forgotten: nothing },
         ...{ changed: nothing, roots: () => undefined, addressesOf: async () => Promise.resolve([]) },
         download: async () => Promise.resolve({ at: 'failed', why: 'it is down' }),
       },
@@ -290,7 +384,8 @@ await t.test('what was compiled is taken at the next start, until a source or th
   const look = async (service: ListService): Promise<void> => void (await service.refresh(undefined));
   t.match(await run(look), { compiled: 2, isListed: true });
   t.match(await run(), { compiled: 0, isListed: true }, 'and so is what was compiled later');
-  next.version = '1.0.1';
+  next.script = pathToFileURL(join(directory, 'other.cjs'));
+  writeFileSync(next.script, `${readFileSync(SCRIPT, 'utf8')}\n// Another one of the same version.`);
   t.match(await run(), { compiled: 1, isListed: true });
   t.match(await run(), { compiled: 0, isListed: true });
 
@@ -301,6 +396,10 @@ await t.test('what was compiled is taken at the next start, until a source or th
   rmSync(join(directory, 'more'));
   t.match(await run(), { compiled: 1, isListed: true });
   t.notOk(existsSync(file), 'what has not all of its sources is not kept');
+  writeFileSync(join(directory, 'more'), '');
+  next.aheadMs = 0;
+  for (let i = 0; i < 2; i++) t.match(await run(), { compiled: 1 }, 'a file may change again within the same time');
+  t.notOk(existsSync(file));
   next.lists = '[]';
   t.match(await run(), { compiled: 0 });
 });

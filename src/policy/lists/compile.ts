@@ -38,6 +38,16 @@ export interface SourceReport {
   readonly isZone: boolean;
 }
 
+/** Lines of a zone that are as they should be, although there is no use for them here. */
+const OF_ZONES: ReadonlySet<string> = new Set<Skipped>(['trigger', 'servers', 'action', 'full']);
+
+/**
+ * Whether a source reads as a list. That may have no rules: comments alone, or a zone with nothing but its SOA. Nothing at
+ * all, an error in JSON and compressed octets do not.
+ */
+export const isList = ({ lines, rules, skipped, isZone }: SourceReport): boolean =>
+  rules > 0 || (lines > 0 && Object.keys(skipped).every(why => isZone && OF_ZONES.has(why)));
+
 const NO_REPORT: SourceReport = { lines: 0, rules: 0, skipped: {}, told: [], isZone: false };
 
 /** All lists, ready to be searched. */

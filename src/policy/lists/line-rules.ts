@@ -30,6 +30,7 @@ const SPACE = 0x20;
 const TAB = 0x09;
 const RETURN = 0x0d;
 const HASH = 0x23;
+const DOLLAR = 0x24;
 const EXCLAMATION = 0x21;
 const BRACKET = 0x5b;
 const PIPE = 0x7c;
@@ -73,6 +74,9 @@ const MOST_VALUES = 256;
 /** A group of clients, see clients[].name. */
 const GROUP = /^[a-z0-9][a-z0-9_-]{0,31}$/i;
 
+/** What follows a bracket in the head of an Adblock-style list, `[Adblock Plus 2.0]`, and in `[$app=...]`. JSON has other. */
+const mayBeHead = (octet = 0): boolean => octet === DOLLAR || ((octet | 0x20) >= 0x61 && (octet | 0x20) <= 0x7a);
+
 const isBlank = (octet: number | undefined): boolean => octet === SPACE || octet === TAB || octet === RETURN;
 
 /** Reads lines, and gives their rules to a sink. */
@@ -100,7 +104,7 @@ export class LineRules {
     if (from === to || first === HASH) return;
     const { format } = this;
     const mayBeAdblock = format === 'auto' || format === 'adblock';
-    if (mayBeAdblock && (first === EXCLAMATION || first === BRACKET)) return;
+    if (mayBeAdblock && (first === EXCLAMATION || (first === BRACKET && mayBeHead(octets[from + 1])))) return;
     if (mayBeAdblock && first === PIPE && this.whole(octets, from, to, line)) return;
     if (mayBeAdblock && (first === PIPE || (first === AT && octets[from + 1] === AT)))
       return this.adblock(octets.toString('latin1', from, to), line);
