@@ -157,6 +157,14 @@ export class FailureCache<T> {
     for (const key of this.table.keys()) if (isMeant(nameInKey(key))) this.table.delete(key);
   }
 
+  /** Forgets the failures that are meant. */
+  forgetWhere(isMeant: (result: T) => boolean): void {
+    for (const key of this.table.keys()) {
+      const held = this.table.get(key);
+      if (held !== undefined && isMeant(held.result)) this.table.delete(key);
+    }
+  }
+
   /**
    * Forgets all failures, because the network or the servers have changed. Failures of questions in flight will not be
    * stored either.

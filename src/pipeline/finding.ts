@@ -3,6 +3,8 @@
 
 import { failureWords, isAnswerRcode } from '../base/outcome.js';
 import { isNoClusterName } from '../policy/routes.js';
+import { keyOfType } from '../wire/query.js';
+import { TYPE } from '../wire/rrtype.js';
 import { Answer, type Outcome } from './answer.js';
 import type { Query } from './query.js';
 import type { ResolverParts } from './resolver.js';
@@ -29,9 +31,22 @@ export type Finding =
    */
   | { readonly at: 'servers'; readonly hasStale: boolean; readonly isShared: boolean };
 
-/** Looks where the answer to a query of a client would be found. */
-export function findingOf(parts: ResolverParts, stale: StaleAnswers, query: Query): Finding {
-  return cachedFinding(parts, query) ?? staleOrFailed(parts, stale, query) ?? lastFinding(parts, stale, query);
+/**
+ * Looks where the answer to a query of a client would be found.
+ * @param fromHere the answer from a kept alias that leads to a name which is answered here; undefined: there is none
+ */
+export function findingOf(
+  parts: ResolverParts,
+  stale: StaleAnswers,
+  query: Query,
+  fromHere: Outcome | undefined,
+): Finding {
+  return (
+    cachedFinding(parts, query) ??
+    staleOrFailed(parts, stale, query) ??
+    aliasFinding(parts, query, fromHere) ??
+    lastFinding(parts, stale, query)
+  );
 }
 
 const leftOf = ({ ttlSec, storedAt }: Answer['entry'], ageNow: number): number =>
@@ -58,6 +73,12 @@ function staleOrFailed(parts: ResolverParts, stale: StaleAnswers, query: Query):
   if (held === undefined) return undefined;
   const { result: outcome, leftSec } = held;
   return { at: 'failure', outcome, leftSec: Math.ceil(leftSec), words: wordsOf(outcome) };
+}
+
+function aliasFinding({ answers, ageNow }: ResolverParts, query: Query, outcome?: Outcome): Finding | undefined {
+  const alias = answers.peek(keyOfType(query.key, TYPE.CNAME));
+  if (alias === undefined || outcome?.at !== 'answer') return undefined;
+  return { at: 'cache', outcome, leftSec: leftOf(alias.entry, ageNow()), upstream: outcome.entry.upstream };
 }
 
 function wordsOf(outcome: Outcome): string {

@@ -38,6 +38,7 @@ import { filled } from './stages/filled.js';
 import { followed } from './stages/followed.js';
 import { forward } from './stages/forward.js';
 import { kept } from './stages/kept.js';
+import { knownAlias } from './stages/known-alias.js';
 import { listed, type ListedParts } from './stages/listed.js';
 import { local } from './stages/local.js';
 import { lookOnly } from './stages/look-only.js';
@@ -98,17 +99,19 @@ export class Resolver {
   /** Answers a query. */
   readonly resolve: Resolve;
   private readonly stale: StaleAnswers;
+  private readonly fromHere: Stage;
 
   constructor(readonly parts: ResolverParts) {
     this.stale = new StaleAnswers({ ...parts, settings: parts.stale, wheel: wheel(parts.clock) });
     const stages = stagesOf(parts, this.stale);
+    this.fromHere = together(keptAliasStages(parts, namesBelow(parts)));
     const dnssecMode = () => parts.validations.mode;
     this.resolve = together(stages)(forward({ ...parts, dnssecMode }));
   }
 
   /** Where the answer to a query would be found. Nobody is asked. */
   look(query: Query): Finding {
-    return findingOf(this.parts, this.stale, query);
+    return findingOf(this.parts, this.stale, query, answerOf(this.fromHere, query));
   }
 
   /** For how many seconds clients have been given stale answers because servers do not answer; undefined: they are not. */
@@ -136,6 +139,11 @@ export class Resolver {
   forgetFailures(): void {
     this.forgetFailedQuestions();
     this.parts.validations.forgetFailures();
+  }
+
+  /** Forgets which aliases have led in a circle. Must be called when local names have changed, which may be part of one. */
+  forgetAliasLoops(): void {
+    this.parts.failures.forgetWhere(outcome => outcome.at === 'failure' && outcome.code === 'alias_loop');
   }
 
   /** Forgets which questions have failed, and nothing about servers. Must be called when verdicts may be others now. */
@@ -271,17 +279,41 @@ const together =
 
 const PASSED = failure('not_ready');
 
-/** Whether a stage answers a query itself, and at once. */
-function isAnsweredBy(stage: Stage, query: Query): boolean {
+/** What a stage answers a query with itself, and at once; undefined: nothing. */
+function answerOf(stage: Stage, query: Query): Outcome | undefined {
   const outcomes: Outcome[] = [];
   stage((_query, settle) => settle(PASSED))(query, outcome => outcomes.push(outcome));
-  return outcomes[0] !== PASSED;
+  return outcomes[0] === PASSED ? undefined : outcomes[0];
 }
+
+/**
+ * The names that are answered here, for the targets of aliases. Those of made addresses are special-use names like others:
+ * they get no answer of `dns64`, which stands above, whatever flags they are asked with.
+ */
+const namesBelow = (parts: ResolverParts): Stage =>
+  together(namesOfHere({ ...namedParts(parts), nat64: () => undefined }).map(([, stage]) => stage));
+
+const routeOfQuery =
+  ({ routes }: ResolverParts) =>
+  (query: Query): unknown =>
+    routeFor(routes(), query)?.route;
+
+/** Those that follow aliases out of one route, and that have kept aliases. @param here what answers names of this network */
+const keptAliasStages = (parts: ResolverParts, here: Stage): readonly [Stage, Stage] => [
+  // Above `routed`: an alias of the local network may lead into another route, or out of all. Above `validated`: a name
+  // that is answered here has no chain of trust, so that only the alias which leads to it is validated.
+  followed(['route', 'upstream', 'cache'], parts.ageNow, {
+    links: new AliasLinks({ ...parts, routeOf: routeOfQuery(parts) }),
+    first: here,
+  }),
+
+  // Below it, so that it follows these aliases as well. Above all stages that ask: a kept alias needs no server.
+  knownAlias({ ...parts, isAnsweredHere: query => answerOf(here, query) !== undefined }),
+];
 
 /** Those that find the answer, which is the same for all. */
 function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stage[] {
-  const routeOf = (query: Query): unknown => routeFor(parts.routes(), query)?.route;
-  const here = together(namesOfHere(namedParts(parts)).map(([, stage]) => stage));
+  const here = namesBelow(parts);
   return [
     // Above `cached`: a query without RD would tell one client what others have asked (access.snoop).
     lookOnly(parts),
@@ -321,9 +353,7 @@ function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stag
     // `routed`: answers about names of the local network are cached like all others.
     kept(parts),
 
-    // Above `routed`: an alias of the local network may lead into another route, or out of all. Above `validated`: a name
-    // that is answered here has no chain of trust, so that only the alias which leads to it is validated.
-    followed(['route', 'upstream'], parts.ageNow, { links: new AliasLinks({ ...parts, routeOf }), first: here }),
+    ...keptAliasStages(parts, here),
 
     // Above `validated`: zones of the local network have no chain of trust from the root, so their names would be
     // bogus.
@@ -335,8 +365,8 @@ function findingStages(parts: ResolverParts, stale: StaleAnswers): readonly Stag
     // Below `validated`: the whole chain of aliases is one answer, with one budget and one verdict. A name that is answered
     // here is asked of nobody.
     followed(['upstream'], parts.ageNow, {
-      links: new AliasLinks({ ...parts, routeOf, validated: validated(parts.validations) }),
-      leaves: query => isAnsweredBy(here, query),
+      links: new AliasLinks({ ...parts, routeOf: routeOfQuery(parts), validated: validated(parts.validations) }),
+      leaves: query => answerOf(here, query) !== undefined,
     }),
   ];
 }

@@ -423,10 +423,10 @@ export class Resolution implements Live {
     this.nat64.networkChanged();
   }
 
-  /** Local names have changed. Failures do not say which of them an alias has led to, so all are forgotten. */
+  /** Local names have changed. Aliases that led in a circle over them may do so no more; servers are no better than before. */
   localNamesChanged(): void {
     this.parts.forgotten();
-    this.resolver.forgetFailedQuestions();
+    this.resolver.forgetAliasLoops();
   }
 
   /** Other servers are asked. @param zones whose answers of before come from servers that are not asked about them any more */

@@ -13,7 +13,7 @@ import { TYPE } from '../../wire/rrtype.js';
 import { Answer, fallbackError, isProven } from '../answer.js';
 import type { Query } from '../query.js';
 import { AS_IT_IS, chainOf, retimed } from './chain.js';
-import { targetIn } from './links.js';
+import { AT_ALIASES, targetIn } from './links.js';
 import { type OwnRecords, recordsOf } from './rebuilt.js';
 
 /** What decides which parts may be used, and what becomes of them. */
@@ -31,9 +31,6 @@ export interface CachedChain {
   /** Whether a part of it has expired. */
   readonly hasExpired: boolean;
 }
-
-/** What stands beside an alias (RFC 4034 §3, §4). */
-const AT_ALIASES: ReadonlySet<number> = new Set([TYPE.CNAME, TYPE.NSEC, TYPE.RRSIG]);
 
 /** One answer of the cache. */
 interface Part {

@@ -3,7 +3,6 @@
 // something if its target is cached under its own name: each is kept as what it is, the answer to a question for CNAME.
 
 import { isAnswerRcode } from '../../base/outcome.js';
-import type { AgeSec } from '../../base/time.js';
 import type { AnswerCache } from '../../cache/answers.js';
 import { makeEntry } from '../../cache/entry.js';
 import { MOST_ALIASES } from '../../dnssec/validate.js';
@@ -17,6 +16,9 @@ import type { Stage } from '../stage.js';
 import { AS_IT_IS, chainOf } from './chain.js';
 import { type OwnRecords, recordsOf } from './rebuilt.js';
 
+/** The types of what stands beside an alias (RFC 4034 §3, §4). Who asks for them is not led on. */
+export const AT_ALIASES: ReadonlySet<number> = new Set([TYPE.CNAME, TYPE.NSEC, TYPE.RRSIG]);
+
 /** The parts that it uses. */
 export interface AliasLinkParts {
   readonly answers: Pick<AnswerCache, 'peek' | 'put' | 'epoch'>;
@@ -24,7 +26,6 @@ export interface AliasLinkParts {
   readonly validated?: Stage;
   /** The route that a query goes to; undefined: none. */
   readonly routeOf: (query: Query) => unknown;
-  readonly ageNow: () => AgeSec;
 }
 
 /** Where the alias of this name leads, in wire form and lower case; undefined: it is none. */
@@ -83,13 +84,15 @@ export class AliasLinks {
 
   /** Keeps one. Returns where it leads. */
   private keep(asked: Query, answer: Answer, all: OwnRecords, since: number): Buffer | undefined {
-    const { answers, validated, ageNow } = this.parts;
+    const { answers, validated } = this.parts;
     const said = { rcode: 0, extendedErrors: answer.entry.extendedErrors };
     // With the proof that there is nothing closer than the wildcard that it may be made of.
     const found = chainOf(asked, [all], said);
     if (found === undefined || found === 'circle' || found.scan.negative) return undefined;
-    const { verdict, upstream, protocol } = answer.entry;
-    const entry = makeEntry(found.message, found.scan, AS_IT_IS, { ageNow: ageNow(), verdict, upstream, protocol });
+    // It is as old as what it was taken from, and proven for as long.
+    const { storedAt: ageNow, verdict, verdictSec, upstream, protocol } = answer.entry;
+    const made = makeEntry(found.message, found.scan, AS_IT_IS, { ageNow, verdict, upstream, protocol });
+    const entry = { ...made, verdictSec };
     const link = new Answer(answer.origin, entry, answer.serverId);
     const told: ReturnType<Stage> = (_query, settle) => settle(link);
     // Below `validated`, queries have CD, whatever the client has.

@@ -3,7 +3,7 @@
 
 import { failure, isAnswerRcode } from '../../base/outcome.js';
 import type { AgeSec } from '../../base/time.js';
-import { makeEntry } from '../../cache/entry.js';
+import { type Entry, makeEntry } from '../../cache/entry.js';
 import { type Name, nameOf, octetsOf } from '../../dnssec/name.js';
 import { MOST_ALIASES } from '../../dnssec/validate.js';
 import { HEADER_BYTES } from '../../wire/header.js';
@@ -53,6 +53,8 @@ class Following {
   private readonly asked: Set<Name>;
   /** The answers whose aliases are not kept yet. */
   private hops: Hop[] = [];
+  /** Whether a name of this network is part of the answer. Its change counts at once, so the answer is kept nowhere. */
+  private hasOwnNames = false;
 
   constructor(
     private readonly query: Query,
@@ -82,7 +84,10 @@ class Following {
     const about = query.about(octetsOf(target));
     if (leaves?.(about) === true) return this.settle(new Answer(answer.origin, answer.entry, answer.serverId, target));
     const records = last.answer === answer ? before : ownRecords(last);
-    if (records !== undefined) this.hops.push({ ...last, records, target: about });
+    // What comes from the cache is kept already, and names of this network are not kept.
+    const { origin } = last.answer;
+    if (records !== undefined && origin !== 'cache' && origin !== 'local')
+      this.hops.push({ ...last, records, target: about });
     if (links?.learnt(this.hops, this.since) === true) this.hops = [];
     this.next(about, outcome => this.took(answer, before, about, outcome));
   }
@@ -119,14 +124,20 @@ class Following {
       // Both parts are as good as the worse one.
       verdict: verdict === first.entry.verdict ? verdict : 'unchecked',
     });
-    // What others have completed is theirs.
-    const origin = first.origin === 'local' ? second.origin : first.origin;
-    // A change of a name of this network counts at once: below this stage, what it is part of is kept nowhere.
-    const isKept = this.parts.links === undefined || second.origin !== 'local';
-    const ttlSec = isKept ? Math.min(made.ttlSec, entry.ttlSec - elapsedSec) : 0;
-    return new Answer(origin, { ...made, ttlSec: Math.max(0, ttlSec) }, second.serverId);
+    // What others have completed is theirs. Local names say nothing about where an alias was found.
+    const isTheirs = first.origin === 'local' || (first.origin === 'cache' && second.origin !== 'local');
+    const origin = isTheirs ? second.origin : first.origin;
+    // Above the cache, answers are made anew for each query.
+    this.hasOwnNames ||= this.parts.links !== undefined && second.origin === 'local';
+    const ttlSec = this.hasOwnNames ? 0 : Math.max(0, Math.min(made.ttlSec, entry.ttlSec - elapsedSec));
+    const verdictSec = Math.min(verdictLeft(first.entry, ageNow), verdictLeft(entry, ageNow));
+    return new Answer(origin, { ...made, ttlSec, verdictSec }, second.serverId);
   }
 }
+
+/** For how many seconds more a verdict holds. */
+const verdictLeft = ({ verdictSec, storedAt }: Entry, ageNow: AgeSec): number =>
+  Math.max(0, verdictSec - (ageNow - storedAt));
 
 /** The records of an answer. */
 const ownRecords = ({ query, answer }: Pick<Hop, 'query' | 'answer'>): OwnRecords | undefined =>

@@ -7,6 +7,7 @@ import { failure, type Failure, failureRow } from '../../../src/base/outcome.js'
 import type { Outcome } from '../../../src/pipeline/answer.js';
 import { recordFrom } from '../../../src/policy/local/record-text.js';
 import { LocalTable } from '../../../src/policy/local/table.js';
+import { nat64PrefixFrom } from '../../../src/policy/nat64.js';
 import { FLAG, writeHeader } from '../../../src/wire/header.js';
 import { nameToText } from '../../../src/wire/name.js';
 import { TYPE, typeToText } from '../../../src/wire/rrtype.js';
@@ -397,4 +398,136 @@ await t.test('trust_ad: AD only if both servers have set it, and never for an er
   t.equal(verdictOf(await world(['a.round.']).ask('www.example.')), 'unchecked');
   t.equal(verdictOf(await world(['a.round.']).ask('a.round.')), 'secure');
   for (const rcode of [1, 2, 5]) t.equal(verdictOf(await world(['a.round.'], rcode).ask('a.round.')), 'unchecked');
+});
+
+/** What a server says that gives each alias alone. */
+const ALIASES = saying({
+  'pub.example.': alias('pub.example.', 'b.lan.'),
+  'far.example.': alias('far.example.', 'pub.example.'),
+  'inv.example.': alias('inv.example.', 'foo.invalid.'),
+  'real.example.': A('real.example.', 200),
+  'other.example.': A('other.example.', 100),
+});
+const answersTo = (outcome: Outcome | undefined): unknown => shown(outcome)['answer'];
+
+await t.test('what a name of this network is part of counts at once when it changes, also in the middle', t => {
+  const { ask, settings, answers, resolver } = resolving(ALIASES);
+  settings.localNames = tableOf('b.lan. CNAME real.example.');
+  for (const time of ['first', 'again']) {
+    const [outcome] = ask('pub.example.');
+    t.same(answersTo(outcome), ['pub.example. CNAME 300', 'b.lan. CNAME 300', 'real.example. A 200'], time);
+    t.match(outcome, { origin: 'upstream', mayBeKeptReady: false, entry: { ttlSec: 0 } });
+  }
+  settings.localNames = tableOf('b.lan. CNAME other.example.');
+  resolver.forgetAliasLoops();
+  t.same(answersTo(ask('pub.example.')[0]), ['pub.example. CNAME 300', 'b.lan. CNAME 300', 'other.example. A 100']);
+  settings.localNames = tableOf('b.lan. A 192.168.1.5');
+  t.same(answersTo(ask('far.example.')[0]), ['far.example. CNAME 300', 'pub.example. CNAME 300', 'b.lan. A 300']);
+  // Those of servers only: b.lan is none.
+  t.equal(answers.entries, 2);
+  settings.localNames = tableOf();
+  t.match(shown(ask('b.lan.')[0]), { rcode: 3, answer: [] });
+  t.end();
+});
+
+await t.test('an alias that leads here is asked for once in its TTL', async t => {
+  const { ask, look, settings, upstream, clock } = resolving(ALIASES);
+  settings.localNames = tableOf('b.lan. A 192.168.1.5');
+  t.match(look('inv.example.'), { at: 'servers' });
+  t.match(ask('inv.example.')[0], { origin: 'upstream' });
+  await clock.advance(100_000);
+  const [again] = ask('inv.example.');
+  t.match(shown(again), { rcode: 3, ttlSec: 0, answer: ['inv.example. CNAME 200'], authority: ['invalid. SOA'] });
+  t.match(again, { origin: 'cache', mayBeKeptReady: false });
+  t.match(look('inv.example.'), { at: 'cache', leftSec: 200, outcome: { entry: { rcode: 3 } } });
+  t.match(shown(ask('inv.example.', { type: 'AAAA' })[0]), { rcode: 3 }, 'whatever the type');
+  t.same(upstream.asked, ['inv.example.']);
+  // Over two aliases: the name counts as it is now.
+  ask('far.example.');
+  settings.localNames = tableOf('b.lan. A 192.168.1.6');
+  const [far] = ask('far.example.');
+  t.same(answersTo(far), ['far.example. CNAME 300', 'pub.example. CNAME 300', 'b.lan. A 300']);
+  t.ok(far?.at === 'answer' && far.entry.octets.includes(Buffer.of(192, 168, 1, 6)));
+  t.same(upstream.asked, ['inv.example.', 'far.example.', 'pub.example.']);
+  ask('inv.example.', { refresh: true });
+  t.equal(upstream.asked.length, 4, 'a refresh asks');
+  await clock.advance(301_000);
+  ask('inv.example.');
+  t.equal(upstream.asked.length, 5, 'so does the first question after its TTL');
+  t.end();
+});
+
+await t.test('a kept alias that leads here no more is asked for', t => {
+  const { ask, settings, upstream } = resolving(ALIASES);
+  settings.localNames = tableOf('b.lan. A 192.168.1.5');
+  ask('pub.example.');
+  settings.localNames = tableOf();
+  t.match(shown(ask('pub.example.')[0]), { rcode: 3 });
+  t.same(upstream.asked, ['pub.example.', 'pub.example.', 'b.lan.']);
+  t.end();
+});
+
+await t.test('a verdict holds no longer than that of each part: what expires is not AD afterwards', async t => {
+  const clock = fakeClock(NOW_MS);
+  const world = resolving(said(forgetful()), { anchors: tree.anchors, clock });
+  world.settings.localNames = tableOf('nas.home.arpa. A 192.168.1.5');
+  world.settings.routes = [
+    { zones: [wireName('example.')], kubernetes: false, validated: true, upstream: () => world.upstream },
+  ];
+  world.settings.stale = { ...world.settings.stale, mostSec: 40 * 86_400 };
+  await clock.advance(0);
+  const ask = async (name: string, type: string): Promise<string> => {
+    const outcomes = world.ask(name, { type });
+    await clock.advance(100);
+    const [outcome] = outcomes;
+    return outcome?.at === 'answer' ? `${outcome.origin} ${outcome.entry.verdict}` : `${outcome?.code}`;
+  };
+  t.equal(await ask('to.example.', 'A'), 'upstream secure');
+  await ask('nas.example.', 'A');
+  t.equal(await ask('to.example.', 'A'), 'cache secure');
+  t.equal(await ask('nas.example.', 'CNAME'), 'cache secure');
+  world.upstream.says = () => failure('closed');
+  await clock.advance(86_400_000);
+  t.equal(await ask('to.example.', 'A'), 'stale secure');
+  t.equal(await ask('nas.example.', 'CNAME'), 'stale secure');
+  await clock.advance(34 * 86_400_000);
+  t.equal(await ask('to.example.', 'A'), 'stale unchecked', 'a chain');
+  t.equal(await ask('nas.example.', 'CNAME'), 'stale unchecked', 'a kept alias');
+});
+
+await t.test('a local name that changes ends failures by circles over it, and no others', async t => {
+  const { ask, settings, upstream, resolver, clock } = resolving(ALIASES);
+  settings.localNames = tableOf('b.lan. CNAME pub.example.');
+  t.match(shown(ask('real.example.')[0]), { rcode: 0 });
+  await clock.advance(201_000);
+  t.same(shown(ask('pub.example.')[0]), { failure: 'alias_loop' });
+  upstream.says = () => failure('parse');
+  t.same(shown(ask('dead.example.')[0]), { failure: 'parse' });
+  t.match(ask('real.example.'), [{ origin: 'stale' }]);
+  upstream.says = ALIASES;
+  const asked = upstream.asked.length;
+  settings.localNames = tableOf('b.lan. A 192.168.1.5');
+  resolver.forgetAliasLoops();
+  t.same(shown(ask('dead.example.')[0]), { failure: 'parse' });
+  t.match(ask('real.example.'), [{ origin: 'stale' }], 'nor are servers asked again that have not answered');
+  t.equal(upstream.asked.length, asked);
+  t.same(answersTo(ask('pub.example.')[0]), ['pub.example. CNAME 300', 'b.lan. A 300']);
+});
+
+await t.test('names of made addresses, to which an alias leads, leave for nobody', async t => {
+  const clock = fakeClock(NOW_MS);
+  const address = `${'0.'.repeat(30)}d.f.ip6.arpa.`;
+  for (const made of [address, `1.${address.slice(2)}`]) {
+    const world = resolving(saying({ 'ptr.example.': alias('ptr.example.', made) }), { clock });
+    world.settings.mode = 'prefer';
+    world.settings.nat64 = nat64PrefixFrom('fd00::/96');
+    await clock.advance(0);
+    const outcomes = world.ask('ptr.example.', { type: 'PTR' });
+    await clock.advance(100);
+    t.match(shown(outcomes[0]), { rcode: 3, answer: ['ptr.example. CNAME 300'] });
+    t.same(
+      world.upstream.asked.filter(name => name.endsWith('f.ip6.arpa.')),
+      [],
+    );
+  }
 });
