@@ -47,8 +47,9 @@ Options:
   --config FILE    configuration (YAML); "dotstub check-config FILE" checks it
 
 Signals: SIGTERM and SIGINT answer what is in flight and stop. What takes longer than 5 s, or 200 ms at sockets of the
-service manager, is answered with SERVFAIL. SIGHUP reads FILE again, with the certificates, keys and ca_file that it names. A reload brings every option into force but those that need a restart (dotstub.yaml(5)); those are
-named. The cache stays, and so do connections to servers that stay. A FILE with errors changes nothing. SIGUSR1 opens
+service manager, is answered with SERVFAIL. SIGHUP reads FILE again, with the certificates, keys and ca_file that it
+names. A reload brings every option into force but those that need a restart (dotstub.yaml(5)); those are named. The
+cache stays, and so do connections to servers that stay. A FILE with errors changes nothing. SIGUSR1 opens
 log.query_file again.
 Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
   async run(args) {
