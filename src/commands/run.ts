@@ -47,9 +47,10 @@ cleartext; queries are taken on 127.0.0.1:5300 and [::1]:5300.
 Options:
   --config FILE    configuration (YAML); "dotstub check-config FILE" checks it
 
-Signals: SIGTERM and SIGINT answer what is in flight and stop. SIGHUP reads FILE again, with the certificates, keys and
-ca_file that it names. A reload brings every option into force but those that need a restart (dotstub.yaml(5)); those are
-named. The cache stays, and so do connections to servers that stay. A FILE with errors changes nothing. SIGUSR1 opens
+Signals: SIGTERM and SIGINT answer what is in flight and stop. What takes longer than 5 s, or 200 ms at sockets of the
+service manager, is answered with SERVFAIL. SIGHUP reads FILE again, with the certificates, keys and ca_file that it
+names. A reload brings every option into force but those that need a restart (dotstub.yaml(5)); those are named. The
+cache stays, and so do connections to servers that stay. A FILE with errors changes nothing. SIGUSR1 opens
 log.query_file again.
 Exit code: 0 stopped, 1 could not start, 2 bad usage or configuration.`,
   async run(args) {

@@ -83,6 +83,8 @@ export interface Front extends Entrance {
   readonly inflight: number;
   /** Refuses all queries that would have to wait from now on. */
   stop(): void;
+  /** Answers queries that wait with the failure `shutdown`. @param of which clients' */
+  giveUp(of: (client: Client) => boolean): void;
 }
 
 /** Takes the reply to a message; undefined: there is none. It is only lent (`answerReply` of wire/reply). */
@@ -94,7 +96,7 @@ export const front = (parts: FrontParts): Front => new MessageFront(parts);
 /** A message that is being handled, and its place among the queries that wait. */
 class Arrival implements Place {
   /** Whether it has its outcome. */
-  private isSettled = false;
+  isSettled = false;
   /** The client that it is counted for while it waits; undefined: it does not. */
   private waitsFor: WaitingClient | undefined = undefined;
 
@@ -141,6 +143,8 @@ const NO_OFFSETS: readonly number[] = [];
 class MessageFront implements Front {
   private readonly waiting: Waiting;
   private stopping = false;
+  /** The queries that wait. */
+  private readonly unanswered = new Map<Arrival, (outcome: Outcome) => void>();
 
   private readonly plainForms = new PlainForms();
   private readonly brief = new BriefQuery();
@@ -155,6 +159,10 @@ class MessageFront implements Front {
 
   stop(): void {
     this.stopping = true;
+  }
+
+  giveUp(of: (client: Client) => boolean): void {
+    for (const [{ client }, settle] of [...this.unanswered]) if (of(client)) settle(failure('shutdown'));
   }
 
   handle(lent: Buffer, client: Client, respond: Respond, missed = false): boolean {
@@ -246,13 +254,18 @@ class MessageFront implements Front {
   /** Resolves a query. True: the answer comes later. */
   private resolve(query: Query, arrival: Arrival): boolean {
     const settle = (outcome: Outcome): void => {
+      // It was given up.
+      if (arrival.isSettled) return;
+      this.unanswered.delete(arrival);
       // Before everything that could throw: an exception must not leave the query counted for ever.
       arrival.settled();
       this.settled(query, arrival, outcome);
     };
     if (this.stopping) settle(failure('shutdown'));
     else this.parts.resolve(query, settle);
-    return arrival.waits;
+    const { waits } = arrival;
+    if (waits) this.unanswered.set(arrival, settle);
+    return waits;
   }
 
   private settled(query: Query, arrival: Arrival, outcome: Outcome): void {

@@ -33,6 +33,13 @@ const PAUSE_MS = 1000;
 const LONGEST_PAUSE_MS = 10_000;
 /** The most addresses that a set which cannot be filled lacks; the oldest ones go. */
 const MOST_LACKING = 1024;
+/**
+ * After so many refusals in a row while a set catches up, it is left alone again. To find one address among
+ * MOST_LACKING takes half as many.
+ */
+const MOST_REFUSALS = 22;
+/** An address that a set refused alone, while it took others, is not tried again for this time. */
+const REFUSED_MS = 60_000;
 
 /** A reply that waits. */
 interface Waiter {
@@ -45,10 +52,22 @@ interface Waiter {
 
 /** Addresses for one set, with their seconds. */
 interface Batch {
+  readonly set: string;
   readonly elements: Map<string, number>;
   readonly waiters: Set<Waiter>;
-  /** Whether it has addresses that the set lacked for a while. */
-  isLate: boolean;
+}
+
+/** Addresses with the times until which they should be in their set. */
+type Until = readonly (readonly [address: string, until: MonoMs])[];
+
+/** What a set gets that it lacked for a while. */
+interface CatchingUp {
+  /** Each is a batch of its own, the last one next; one that is refused is halved. */
+  readonly parts: Until[];
+  /** How many were refused in a row, */
+  refusals: number;
+  /** and those of them with one address. */
+  alone: Until;
 }
 
 /** A set that could not be filled. */
@@ -70,10 +89,16 @@ export class SetFiller {
     MOST_KNOWN,
     () => undefined,
   );
+  /** When sets have refused addresses alone. */
+  private readonly refused: Bounded<{ readonly since: MonoMs }> = bounded(MOST_LACKING, () => undefined);
   /** Batches by their set, in the order in which they run. */
   private readonly queue = new Map<string, Batch>();
   private queued = 0;
+  /** What runs while nobody waits, by set. None of these sets is in trouble. */
+  private readonly late = new Map<string, CatchingUp>();
   private readonly troubles = new Map<string, Trouble>();
+  /** Changes when other sets are configured. */
+  private generation = 0;
   private isRunning = false;
   private isClosed = false;
 
@@ -109,24 +134,31 @@ export class SetFiller {
     this.runNext();
   }
 
-  /** Other sets are configured: what is known about those of before counts no more. */
+  /** Other sets are configured: nothing is put into those of before, and what is known about them counts no more. */
   forget(): void {
+    this.generation++;
     this.known.clear();
+    this.refused.clear();
+    this.late.clear();
     for (const { cancel } of this.troubles.values()) cancel();
     this.troubles.clear();
+    const batches = [...this.queue.values()];
+    this.queue.clear();
+    this.queued = 0;
+    for (const { waiters } of batches) waiters.forEach(finish);
   }
 
   /** Fills none from now on. */
   close(): void {
     this.isClosed = true;
     this.forget();
-    for (const { waiters } of this.queue.values()) waiters.forEach(finish);
-    this.queue.clear();
   }
 
   /** False: it is not tried. */
   private add({ set, address, seconds }: SetElement, waiter: Waiter): boolean {
     const now = this.parts.clock.monotonicMs();
+    const refusal = this.refused.get(keyOf(set, address));
+    if (refusal !== undefined && now - refusal.since < REFUSED_MS) return false;
     const trouble = this.troubles.get(set);
     if (trouble !== undefined && now < trouble.until) {
       lacks(trouble.lacking, address, monoAfter(now, 1000 * seconds));
@@ -146,7 +178,7 @@ export class SetFiller {
     if (this.isClosed || this.queued >= MOST_QUEUED) return undefined;
     let batch = this.queue.get(set);
     if (batch === undefined) {
-      batch = { elements: new Map(), waiters: new Set(), isLate: false };
+      batch = { set, elements: new Map(), waiters: new Set() };
       this.queue.set(set, batch);
     }
     const before = batch.elements.get(address);
@@ -161,58 +193,150 @@ export class SetFiller {
     const latest = [...lacking].findLast(([, until]) => until > now);
     if (latest === undefined) return;
     const [address, until] = latest;
-    this.put(set, address, Math.ceil((until - now) / 1000));
+    this.put(set, address, secondsTo(until, now));
     this.runNext();
-  }
-
-  /** A set can be filled again: puts in what it lacks. */
-  private catchUp(set: string, lacking: ReadonlyMap<string, MonoMs>): void {
-    const now = this.parts.clock.monotonicMs();
-    for (const [address, until] of lacking) {
-      const batch = until > now ? this.put(set, address, Math.ceil((until - now) / 1000)) : undefined;
-      if (batch !== undefined) batch.isLate = true;
-    }
   }
 
   private runNext(): void {
     if (this.isRunning) return;
-    for (const [set, batch] of this.queue) {
-      this.queue.delete(set);
-      this.queued -= batch.elements.size;
-      this.isRunning = true;
-      this.parts.run(commandsOf(set, batch.elements), problem => {
-        this.isRunning = false;
-        this.ended(set, batch, problem);
-        this.runNext();
-      });
-      return;
+    const [batch] = this.queue.values();
+    if (batch === undefined) return this.runLate();
+    this.queue.delete(batch.set);
+    this.queued -= batch.elements.size;
+    this.run(
+      batch.set,
+      batch.elements,
+      problem => {
+        const now = this.parts.clock.monotonicMs();
+        if (problem === undefined) this.filled(batch, now);
+        else this.failed(batch, problem, now);
+      },
+      batch.waiters,
+    );
+  }
+
+  /** Runs the next part of what a set gets late. */
+  private runLate(): void {
+    for (const [set, catchingUp] of this.late) {
+      const part = this.nextPart(set, catchingUp);
+      if (part === undefined) continue;
+      const now = this.parts.clock.monotonicMs();
+      const elements = new Map(part.map(([address, until]) => [address, secondsTo(until, now)]));
+      return this.run(set, elements, problem => this.lateEnded(set, catchingUp, part, problem));
     }
   }
 
-  private ended(set: string, { elements, waiters, isLate }: Batch, problem: string | undefined): void {
-    const { clock, observer } = this.parts;
-    const now = clock.monotonicMs();
+  /** What of the next part a set still lacks. Undefined: it has all. */
+  private nextPart(set: string, { parts }: CatchingUp): Until | undefined {
+    const now = this.parts.clock.monotonicMs();
+    for (let part = parts.pop(); part !== undefined; part = parts.pop()) {
+      // Answers of meanwhile may have put it in, for longer.
+      const rest = part.filter(([address, until]) => {
+        const known = this.known.get(keyOf(set, address));
+        return until > now && (known === undefined || until - known.until > SLACK_MS);
+      });
+      if (rest.length > 0) return rest;
+    }
+    this.late.delete(set);
+    return undefined;
+  }
+
+  private run(
+    set: string,
+    elements: ReadonlyMap<string, number>,
+    ended: (problem: string | undefined) => void,
+    waiters: ReadonlySet<Waiter> = NOBODY,
+  ): void {
+    const { generation } = this;
+    this.isRunning = true;
+    this.parts.run(commandsOf(set, elements), problem => {
+      this.isRunning = false;
+      if (problem === undefined) this.parts.observer.firewallSet('added', elements.size);
+      if (generation === this.generation) {
+        if (problem === undefined) this.know(set, elements);
+        ended(problem);
+      }
+      for (const waiter of waiters) if (--waiter.batches === 0) finish(waiter);
+      this.runNext();
+    });
+  }
+
+  private know(set: string, elements: ReadonlyMap<string, number>): void {
+    const since = this.parts.clock.monotonicMs();
+    for (const [address, seconds] of elements)
+      this.known.set(keyOf(set, address), { since, until: monoAfter(since, 1000 * seconds) }, 1);
+  }
+
+  /** A set was filled: it gets what it lacks, too. */
+  private filled({ set, elements }: Batch, now: MonoMs): void {
+    const trouble = this.troubles.get(set);
+    if (trouble === undefined) return;
+    trouble.cancel();
+    this.troubles.delete(set);
+    const part = [...trouble.lacking].filter(([address, until]) => until > now && !elements.has(address));
+    if (part.length > 0) this.late.set(set, { parts: [part], refusals: 0, alone: [] });
+  }
+
+  private failed({ set, elements }: Batch, problem: string, now: MonoMs): void {
+    const { observer } = this.parts;
     const trouble = this.troubles.get(set);
     const lacking = trouble?.lacking ?? new Map<string, MonoMs>();
-    trouble?.cancel();
-    if (problem === undefined) {
-      observer.firewallSet('added', elements.size);
-      this.troubles.delete(set);
-      for (const [address, seconds] of elements) {
-        lacking.delete(address);
-        this.known.set(keyOf(set, address), { since: now, until: monoAfter(now, 1000 * seconds) }, 1);
-      }
-      this.catchUp(set, lacking);
-    } else {
-      // Those that it lacks already were counted before. What comes late is not tried over and over.
-      observer.firewallSet('failed', [...elements.keys()].filter(address => !lacking.has(address)).length);
-      if (!isLate) for (const [address, seconds] of elements) lacks(lacking, address, monoAfter(now, 1000 * seconds));
-      const pauseMs = Math.min(2 * (trouble?.pauseMs ?? PAUSE_MS / 2), LONGEST_PAUSE_MS);
-      const cancel = this.isClosed ? nothing : clock.after(pauseMs, () => this.tryAgain(set, lacking));
-      this.troubles.set(set, { words: problem, pauseMs, until: monoAfter(now, pauseMs), lacking, cancel });
-    }
-    for (const waiter of waiters) if (--waiter.batches === 0) finish(waiter);
+    this.giveBack(set, lacking);
+    // Those that it lacks already were counted before.
+    observer.firewallSet('failed', [...elements.keys()].filter(address => !lacking.has(address)).length);
+    for (const [address, seconds] of elements) lacks(lacking, address, monoAfter(now, 1000 * seconds));
+    // It may be the only one that is not taken: the next one to be tried is another.
+    if (elements.size === 1) for (const address of elements.keys()) toFront(lacking, address);
+    this.leaveAlone(set, problem, lacking, Math.min(2 * (trouble?.pauseMs ?? PAUSE_MS / 2), LONGEST_PAUSE_MS));
   }
+
+  private lateEnded(set: string, catchingUp: CatchingUp, part: Until, problem: string | undefined): void {
+    const { parts, alone } = catchingUp;
+    if (problem === undefined) {
+      catchingUp.refusals = 0;
+      catchingUp.alone = [];
+      return;
+    }
+    if (part.length === 1) catchingUp.alone = [...alone, ...part];
+    else parts.push(part.slice(0, part.length >> 1), part.slice(part.length >> 1));
+    const since = this.parts.clock.monotonicMs();
+    if (part.length === 1) for (const [address] of part) this.refused.set(keyOf(set, address), { since }, 1);
+    if (++catchingUp.refusals < MOST_REFUSALS) return;
+    const lacking = new Map<string, MonoMs>();
+    this.giveBack(set, lacking);
+    this.leaveAlone(set, problem, lacking, LONGEST_PAUSE_MS);
+  }
+
+  /** A set does not catch up now: it lacks the rest again. What it has refused last may be no fault of the addresses. */
+  private giveBack(set: string, lacking: Map<string, MonoMs>): void {
+    const { parts, alone } = this.late.get(set) ?? NOTHING_LATE;
+    this.late.delete(set);
+    for (const [address] of alone) this.refused.delete(keyOf(set, address));
+    // It is tried again with the one that comes last here: far from those that it has refused.
+    for (const part of [alone, ...parts.toReversed()])
+      for (const [address, until] of part) lacks(lacking, address, until);
+  }
+
+  private leaveAlone(set: string, words: string, lacking: Map<string, MonoMs>, pauseMs: number): void {
+    const { clock } = this.parts;
+    this.troubles.get(set)?.cancel();
+    const cancel = clock.after(pauseMs, () => this.tryAgain(set, lacking));
+    const until = monoAfter(clock.monotonicMs(), pauseMs);
+    this.troubles.set(set, { words, pauseMs, until, lacking, cancel });
+  }
+}
+
+const NOBODY: ReadonlySet<Waiter> = new Set();
+const NOTHING_LATE: CatchingUp = { parts: [], refusals: 0, alone: [] };
+
+const secondsTo = (until: MonoMs, now: MonoMs): number => Math.ceil((until - now) / 1000);
+
+/** Makes an address of those that a set lacks the oldest one. */
+function toFront(lacking: Map<string, MonoMs>, address: string): void {
+  const all = [...lacking];
+  lacking.clear();
+  for (const each of [...all.filter(([other]) => other === address), ...all.filter(([other]) => other !== address)])
+    lacking.set(...each);
 }
 
 /** Notes an address that a set lacks. */

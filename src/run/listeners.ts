@@ -4,10 +4,10 @@ import { setTimeout as sleep } from 'node:timers/promises';
 
 import { isAnyAddress, isLoopback } from '../base/address.js';
 import type { FrontCounts } from '../base/front-counts.js';
-import type { Observer } from '../base/observer.js';
+import type { Observer, Transport } from '../base/observer.js';
 import type { Overview } from '../base/overview.js';
 import type { Clock, Log } from '../base/ports.js';
-import { type AgeSec, monoAfter } from '../base/time.js';
+import { type AgeSec, monoAfter, type MonoMs } from '../base/time.js';
 import { type DatagramHost, openDatagramHost, threadsNeeded } from '../fastpath/datagram-host.js';
 import { fullWildcards, isOutdated } from '../fastpath/places.js';
 import type { FrontWorkers } from '../fastpath/threads.js';
@@ -324,8 +324,8 @@ export class Listeners implements Follower {
   }
 
   /**
-   * Accepts nothing new, and waits some time for the queries in flight. In sockets that were passed, all others wait for
-   * the next process meanwhile.
+   * Accepts nothing new, and waits some time for the queries in flight; those that take longer get the failure
+   * `shutdown`. In sockets that were passed, all others wait for the next process meanwhile.
    */
   async finish(): Promise<void> {
     const { front, clock, sockets } = this.parts;
@@ -334,11 +334,22 @@ export class Listeners implements Follower {
     this.tcp.finish();
     this.tls.finish();
     this.https.finish();
-    const until = monoAfter(clock.monotonicMs(), sockets === undefined ? FINISH_MS : FINISH_PASSED_MS);
-    const { sessionThreads: threads } = this.parts;
-    while (front.inflight + threads.waiting > 0 && clock.monotonicMs() < until) await sleep(FINISH_LOOK_MS);
+    const now = clock.monotonicMs();
+    if (sockets !== undefined) {
+      await this.answered(monoAfter(now, FINISH_PASSED_MS));
+      front.giveUp(({ transport }) => isPassedTransport(sockets, transport));
+    }
+    await this.answered(monoAfter(now, FINISH_MS));
+    front.giveUp(() => true);
+    await this.answered(monoAfter(clock.monotonicMs(), FINISH_PASSED_MS));
     // Replies of the last turn are still on their way to the sockets.
     await sleep(FINISH_LOOK_MS);
+  }
+
+  /** Waits until all queries are answered, and session threads have the replies. */
+  private async answered(until: MonoMs): Promise<void> {
+    const { front, clock, sessionThreads: threads } = this.parts;
+    while (front.inflight + threads.waiting > 0 && clock.monotonicMs() < until) await sleep(FINISH_LOOK_MS);
   }
 
   /** Closes all. */
@@ -473,6 +484,12 @@ function addressesOf(plan: AddressesPlan, sockets: PassedSockets | undefined): A
   }
   return { udp: sockets.udp, tcp: sockets.tcp, tls, https };
 }
+
+/** Whether its sockets were passed: those of UDP and TCP only together replace addresses of the plan. */
+const isPassedTransport = (sockets: PassedSockets, transport: Transport): boolean =>
+  transport === 'udp' || transport === 'tcp'
+    ? sockets.udp.length + sockets.tcp.length > 0
+    : sockets[transport].length > 0;
 
 const taken = (
   sockets: readonly PassedSocket[] | undefined,

@@ -42,6 +42,7 @@ const front: Front = {
   },
   inflight: 0,
   stop: () => undefined,
+  giveUp: () => undefined,
 };
 
 type Kind = 'inline' | 'dgram' | 'dgram without libc' | 'a thread' | 'two threads';

@@ -283,6 +283,25 @@ await t.test('while stopping, what comes new is refused', t => {
   t.end();
 });
 
+await t.test('at the end, what still waits is answered, and its answer of later goes nowhere', t => {
+  const waiting: Settle[] = [];
+  const { tested } = setUp((_query, settle) => void waiting.push(settle));
+  const replies: (MessageText | undefined)[] = [];
+  for (const client of [LOCAL, { ...LOCAL, transport: 'tls' } as const])
+    tested.handle(queryMessage('x.example'), client, reply => replies.push(reply && messageToText(reply)));
+  tested.giveUp(({ transport }) => transport === 'udp');
+  t.equal(tested.inflight, 1);
+  tested.giveUp(() => true);
+  t.match(
+    replies,
+    [0, 1].map(() => ({ rcode: 'SERVFAIL', extendedErrors: [{ text: 'the daemon is stopping' }] })),
+  );
+  for (const settle of waiting) settle(failure('overload'));
+  t.equal(replies.length, 2);
+  t.equal(tested.inflight, 0);
+  t.end();
+});
+
 await t.test('a failure that was kept counts as a failure, and says where it is from', t => {
   const { handle, count } = setUp((_query, settle) => settle({ ...failure('bogus', 'as found'), cached: true }));
   const text = handle(queryMessage('x.example', { options: [REPORT] }));

@@ -45,6 +45,7 @@ async function listening(t: Test, how: (typeof LISTENERS)[keyof typeof LISTENERS
     },
     inflight: 0,
     stop: () => undefined,
+    giveUp: () => undefined,
   };
   const table = new SessionTable({ observer, clock: systemClock, max: 100, idleMs: 60_000 });
   const turns = new Turns();

@@ -60,6 +60,7 @@ function frontForTests() {
     },
     inflight: 0,
     stop: () => undefined,
+    giveUp: () => undefined,
   };
   return { front, held, clients };
 }

@@ -49,6 +49,7 @@ async function listening(t: Test, bounds: Partial<Pick<TableParts, 'idleMs' | 'm
     },
     inflight: 0,
     stop: () => undefined,
+    giveUp: () => undefined,
   };
   const { observer, count } = recorder();
   const clock = systemClock;

@@ -44,6 +44,7 @@ async function listening(t: Test, over: string, bounds: Bounds = {}) {
     },
     inflight: 0,
     stop: () => undefined,
+    giveUp: () => undefined,
   };
   const { observer, count } = recorder();
   const table = new SessionTable({ max: 1000, ...bounds, observer, clock: systemClock });

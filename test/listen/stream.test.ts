@@ -38,6 +38,7 @@ function heldFront() {
     },
     inflight: 0,
     stop: () => undefined,
+    giveUp: () => undefined,
   };
   return { front, held, most: () => most, handled: () => handled };
 }

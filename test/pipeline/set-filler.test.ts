@@ -248,6 +248,121 @@ await t.test('an address that a set does not take keeps no other one from it', a
   t.equal(outcomes.length, 1);
 });
 
+/** A set that refuses some addresses, as one of intervals does where they overlap, and every batch with one of them. */
+class FakeSet {
+  readonly has = new Set<string>();
+  /** Whether it is there. */
+  isThere = (): boolean => true;
+  /** Batches until now. */
+  runs = 0;
+
+  constructor(private readonly refuses: readonly string[]) {}
+
+  readonly run: RunCommands = (commands, then) => {
+    this.runs++;
+    const addresses = [...commands.matchAll(/\{ (\S+) timeout/g)].map(([, address = '']) => address);
+    if (!this.isThere()) return then('No such file or directory');
+    if (addresses.some(address => this.refuses.includes(address))) return then('interval overlaps');
+    for (const address of addresses) this.has.add(address);
+    then(undefined);
+  };
+}
+
+function intoSet(...refuses: readonly string[]) {
+  const set = new FakeSet(refuses);
+  const it = resolving(query => responseTo(query), { clock: fakeClock(), nft: set.run });
+  const put = (...addresses: readonly string[]): void => {
+    const elements = addresses.map(address => ({ set: 'inet fw4 v4', address, seconds: 600 }));
+    it.filler.fill(it.filler.missing(elements), () => undefined);
+  };
+  return { set, put, clock: it.clock, filler: it.filler };
+}
+
+const range = (from: number, to: number): readonly string[] =>
+  Array.from({ length: to - from }, (_, i) => `10.1.${(from + i) >> 8}.${(from + i) & 255}`);
+
+await t.test('an address that is refused takes no other one of its batch with it', async t => {
+  for (const refused of [['10.1.0.1'], ['10.1.0.3'], ['10.1.0.9'], ['10.1.0.0', '10.1.0.4', '10.1.0.9']]) {
+    const { set, put, clock, filler } = intoSet(...refused);
+    put(...range(0, 10));
+    await clock.advance(60_000);
+    t.same(
+      [...set.has].sort(),
+      range(0, 10).filter(each => !refused.includes(each)),
+    );
+    t.same(filler.problems, []);
+  }
+});
+
+await t.test('nor those that come while the set is left alone, or while it catches up', async t => {
+  const { set, put, clock, filler } = intoSet('10.0.0.9');
+  put('10.0.0.9');
+  await clock.advance(100);
+  for (const address of range(0, 5)) put(address);
+  await clock.advance(2000);
+  t.same([...set.has].sort(), range(0, 5));
+  t.same(filler.problems, []);
+  put('10.0.0.9');
+  put('192.0.2.1');
+  t.ok(set.has.has('192.0.2.1'), 'it was known to be refused');
+  const { runs } = set;
+  await clock.advance(100_000);
+  t.equal(set.runs, runs, 'and it is not tried over and over');
+});
+
+await t.test('the refused one among many is found in few batches', async t => {
+  const { set, put, clock } = intoSet('10.1.1.100');
+  put(...range(0, 1000));
+  await clock.advance(2000);
+  t.equal(set.has.size, 999);
+  t.ok(set.runs < 25, `${set.runs} batches`);
+});
+
+await t.test('many that are refused cost few batches at a time, and keep no other one out for long', async t => {
+  const refused = range(200, 260);
+  const { set, put, clock } = intoSet(...refused);
+  put(...range(0, 500));
+  await clock.advance(2000);
+  t.ok(set.runs < 100, `${set.runs} batches`);
+  await clock.advance(120_000);
+  t.equal(set.has.size, 440);
+  t.ok(set.runs < 400, `${set.runs} batches`);
+});
+
+await t.test('a set that goes away again while it catches up loses nothing', async t => {
+  const { set, put, clock, filler } = intoSet();
+  set.isThere = () => false;
+  put(...range(0, 100));
+  await clock.advance(500);
+  set.isThere = () => set.has.size === 0;
+  await clock.advance(1000);
+  t.equal(set.has.size, 1);
+  t.ok(set.runs < 30, `${set.runs} batches`);
+  t.equal(filler.problems.length, 1);
+  set.isThere = () => true;
+  await clock.advance(20_000);
+  t.equal(set.has.size, 100);
+  t.same(filler.problems, []);
+});
+
+await t.test('other sets: a batch that runs, and those that wait, are those of before', async t => {
+  const { it, nft } = filling();
+  const [runs, waits] = [it.ask('b.video.'), it.ask('a.video.')];
+  it.filler.forget();
+  t.equal(waits.length, 1, 'it waits for nothing any more');
+  nft.end('No such file or directory');
+  t.equal(runs.length, 1);
+  t.same(it.filler.problems, []);
+  await it.clock.advance(100_000);
+  t.equal(nft.batches.length, 1);
+  const { it: other, nft: filled } = filling();
+  other.ask('b.video.');
+  other.filler.forget();
+  filled.end();
+  other.ask('b.video.');
+  t.equal(filled.batches.length, 2, 'nor is it known to be in the set of now');
+});
+
 await t.test('after it is closed or has other sets, none is tried again', async t => {
   for (const end of ['close', 'forget'] as const) {
     const { it, nft } = filling();

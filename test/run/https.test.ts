@@ -59,6 +59,7 @@ await t.test('where there are groups of clients, caches that they share must not
     },
     inflight: 0,
     stop: () => undefined,
+    giveUp: () => undefined,
   };
   const clients = { mayAsk: () => true, areGrouped: false };
   const tested = new HttpsRules(clients);

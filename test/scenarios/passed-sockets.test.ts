@@ -4,13 +4,14 @@
 import { createSocket, type Socket } from 'node:dgram';
 import { once } from 'node:events';
 import { mkdirSync, writeFileSync } from 'node:fs';
-import { type AddressInfo, createServer } from 'node:net';
+import { type AddressInfo, connect, createServer } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 import t from 'tap';
 
 import { loadLibc } from '../../src/os/libc.js';
+import { framed } from '../../src/wire/frame.js';
 import { queryMessage } from '../fixtures/client.js';
 import { PROGRAM, temporaryDirectory } from '../fixtures/program.js';
 import { bench, missing, start, unboundTls } from '../fixtures/servers.js';
@@ -138,3 +139,47 @@ async function bound(address: string): Promise<Socket> {
   await once(socket, 'listening');
   return socket;
 }
+
+await t.test(
+  'a stop answers what takes too long with SERVFAIL, and does not wait for it',
+  { skip: 'unavailable' in libc ? libc.unavailable : false },
+  async t => {
+    if ('unavailable' in libc) return;
+    // It accepts, and says nothing.
+    const hole = createServer(socket => socket.on('error', () => undefined)).listen(0, '127.0.0.1');
+    await once(hole, 'listening');
+    t.teardown(() => hole.close());
+    const { port } = hole.address() as AddressInfo;
+    const { path, remove } = temporaryDirectory();
+    t.teardown(remove);
+    writeFileSync(
+      join(path, 'dotstub.yaml'),
+      `
+special_names: { forward: [test] }
+metrics: { listen: off }
+control: { socket: ${join(path, 'control.sock')} }
+state_directory: ${path}
+dnssec: { mode: off }
+front: { threads: 1 }
+upstream: { servers: [{ name: dns.test, addresses: ["127.0.0.1:${port}"] }] }
+`,
+    );
+    const unit = new SocketUnit(libc, [...PROGRAM, 'run', '--config', join(path, 'dotstub.yaml')]);
+    t.teardown(async () => unit.close(libc));
+    await unit.start();
+    const rcodes: Record<string, number> = {};
+    const udp = createSocket('udp4').on('message', reply => (rcodes['udp'] = (reply[3] ?? 0) & 15));
+    t.teardown(() => udp.close());
+    udp.send(queryMessage('slow.test', { id: 7 }), unit.port, '127.0.0.1');
+    const tcp = connect(unit.port, '127.0.0.1').on('data', reply => (rcodes['tcp'] = (reply[5] ?? 0) & 15));
+    t.teardown(() => tcp.destroy());
+    tcp.write(framed(queryMessage('slow.test', { id: 8 })));
+    // Front threads take over meanwhile.
+    await sleep(900);
+    const from = Date.now();
+    await unit.stop();
+    t.ok(Date.now() - from < 2000, `${Date.now() - from} ms`);
+    await sleep(50);
+    t.same(rcodes, { udp: 2, tcp: 2 });
+  },
+);
