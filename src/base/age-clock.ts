@@ -34,12 +34,10 @@ export class AgeClock {
     return this.lastWallMs / 1000;
   }
 
-  /**
-   * Seconds since it was made, sleep included. It never goes backwards.
-   * @param monotonicMs the time on the monotonic clock, if the caller has just read it
-   */
-  now(monotonicMs = this.clock.monotonicMs()): AgeSec {
-    const { wallEveryMs } = this;
+  /** Seconds since it was made, sleep included. It never goes backwards. */
+  now(): AgeSec {
+    const { clock, wallEveryMs } = this;
+    const monotonicMs = clock.monotonicMs();
     this.elapsedMs += monotonicMs - this.lastMonotonicMs;
     this.lastMonotonicMs = monotonicMs;
     if (monotonicMs - this.wallReadMs >= wallEveryMs) this.readWall(monotonicMs);

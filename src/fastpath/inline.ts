@@ -4,7 +4,7 @@
 import { createSocket, type RemoteInfo, type Socket } from 'node:dgram';
 
 import { countedSince, FrontCounts } from '../base/front-counts.js';
-import { processSecondsAt } from '../os/clock.js';
+import { processSeconds } from '../os/clock.js';
 import { openUdp, portOf, routeTo } from '../os/datagrams.js';
 import type { Libc } from '../os/libc.js';
 import { type ListenAddress, type Unopened, ZoneIndexes } from '../os/listen-address.js';
@@ -56,7 +56,7 @@ export class InlineHost implements DatagramHost {
       ageNow: parts.ageNow,
       wallSec: parts.wallSec,
       monotonicMs: parts.monotonicMs,
-      secAt: processSecondsAt,
+      nowSec: processSeconds,
       placeOf: socket => this.open[socket]?.at ?? NO_PLACE,
       missed: (socket, queries, i) => {
         const route = this.outgoing.routes.take();

@@ -18,13 +18,13 @@ export interface ServeParts {
   readonly packets: PacketCache;
   readonly admission: Admission;
   readonly counts: FrontCounts;
-  /** The age clock, seconds. @param nowMs the time on the monotonic clock */
-  readonly ageNow: (nowMs: MonoMs) => AgeSec;
+  /** The age clock, seconds. */
+  readonly ageNow: () => AgeSec;
   /** Seconds since 1970, as of the last call of `ageNow`. */
   readonly wallSec: () => number;
   readonly monotonicMs: () => MonoMs;
-  /** Seconds on a clock that all threads share, at a time of the monotonic clock. */
-  readonly secAt: (at: MonoMs) => number;
+  /** Seconds on a clock that all threads share. */
+  readonly nowSec: () => number;
   /** Where a socket is bound. */
   readonly placeOf: (socket: number) => OwnPlace;
   /** Takes the datagram in slot i of a batch from a socket, which no ready reply answers. */
@@ -80,10 +80,9 @@ export function batchServer(parts: ServeParts): BatchServer {
     const received = queries.receive(fd);
     if (received <= 0) return 0;
     const startedAtMs = parts.monotonicMs();
-    // One reading is for all: a batch is often of two or three datagrams.
-    const ageNow = parts.ageNow(startedAtMs);
+    const ageNow = parts.ageNow();
     const holds = packets.holdsAt(parts.wallSec());
-    const nowSec = parts.secAt(startedAtMs);
+    const nowSec = parts.nowSec();
     const place = parts.placeOf(socket);
     admission.look();
     let hits = 0;

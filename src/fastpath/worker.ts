@@ -6,7 +6,7 @@ import { parentPort } from 'node:worker_threads';
 import { AgeClock } from '../base/age-clock.js';
 import { ageAfter, type AgeSec, type WallMs } from '../base/time.js';
 import { FrontCounts } from '../base/front-counts.js';
-import { processSecondsAt, systemClock } from '../os/clock.js';
+import { processSeconds, systemClock } from '../os/clock.js';
 import { type Libc, LINUX, loadLibcInThread } from '../os/libc.js';
 import { Admission, type AdmissionMemory } from '../policy/admission.js';
 import type { OwnPlace } from '../base/address.js';
@@ -49,10 +49,10 @@ function run(libc: Libc, data: WorkerData, say: (notice: WorkerNotice) => void):
     packets: new PacketCache(data.packets),
     admission: new Admission(data.admission, () => Math.floor(systemClock.wallMs() / 1000)),
     counts,
-    ageNow: nowMs => ageAfter(startedAt, age.now(nowMs)),
+    ageNow: () => ageAfter(startedAt, age.now()),
     wallSec: () => age.wallSec,
     monotonicMs: () => systemClock.monotonicMs(),
-    secAt: processSecondsAt,
+    nowSec: processSeconds,
     placeOf: socket => data.sockets[socket]?.at ?? NO_PLACE,
     missed(socket, queries, i) {
       if (handOver.write(socket, queries, i)) handed = true;
