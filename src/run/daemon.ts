@@ -44,7 +44,7 @@ export async function startDaemon(parts: DaemonParts): Promise<Daemon> {
  * At sockets that were passed, queries have waited since the daemon before ended, and wait this long for what is cached:
  * hundreds at a time that are not would be too many.
  */
-const AHEAD_MS = 100;
+const AHEAD_MS = 250;
 
 async function open(given: DaemonParts, opened: Opened): Promise<Daemon> {
   const { clock, log, source } = given;
