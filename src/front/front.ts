@@ -97,6 +97,11 @@ export const front = (parts: FrontParts): Front => new MessageFront(parts);
 class Arrival implements Place {
   /** Whether it has its outcome. */
   isSettled = false;
+  /** Takes its outcome, while it waits; */
+  settle: ((outcome: Outcome) => void) | undefined = undefined;
+  /** and those that began to wait before and after it. */
+  before: Arrival | undefined = undefined;
+  after: Arrival | undefined = undefined;
   /** The client that it is counted for while it waits; undefined: it does not. */
   private waitsFor: WaitingClient | undefined = undefined;
 
@@ -143,8 +148,11 @@ const NO_OFFSETS: readonly number[] = [];
 class MessageFront implements Front {
   private readonly waiting: Waiting;
   private stopping = false;
-  /** The queries that wait. */
-  private readonly unanswered = new Map<Arrival, (outcome: Outcome) => void>();
+  /**
+   * The last of the queries that wait, which are linked: a map leaves its tables behind as it changes, and with them V8
+   * keeps all that was in them until it collects old objects.
+   */
+  private lastUnanswered: Arrival | undefined = undefined;
 
   private readonly plainForms = new PlainForms();
   private readonly brief = new BriefQuery();
@@ -162,7 +170,24 @@ class MessageFront implements Front {
   }
 
   giveUp(of: (client: Client) => boolean): void {
-    for (const [{ client }, settle] of [...this.unanswered]) if (of(client)) settle(failure('shutdown'));
+    const unanswered: Arrival[] = [];
+    for (let each = this.lastUnanswered; each !== undefined; each = each.before) unanswered.push(each);
+    for (const { client, settle } of unanswered.reverse()) if (of(client)) settle?.(failure('shutdown'));
+  }
+
+  private enlist(arrival: Arrival): void {
+    const last = this.lastUnanswered;
+    arrival.before = last;
+    if (last !== undefined) last.after = arrival;
+    this.lastUnanswered = arrival;
+  }
+
+  private delist(arrival: Arrival): void {
+    const { before, after } = arrival;
+    if (before !== undefined) before.after = after;
+    if (after !== undefined) after.before = before;
+    else this.lastUnanswered = before;
+    arrival.before = arrival.after = arrival.settle = undefined;
   }
 
   handle(lent: Buffer, client: Client, respond: Respond, missed = false): boolean {
@@ -256,7 +281,7 @@ class MessageFront implements Front {
     const settle = (outcome: Outcome): void => {
       // It was given up.
       if (arrival.isSettled) return;
-      this.unanswered.delete(arrival);
+      if (arrival.settle !== undefined) this.delist(arrival);
       // Before everything that could throw: an exception must not leave the query counted for ever.
       arrival.settled();
       this.settled(query, arrival, outcome);
@@ -264,8 +289,10 @@ class MessageFront implements Front {
     if (this.stopping) settle(failure('shutdown'));
     else this.parts.resolve(query, settle);
     const { waits } = arrival;
-    if (waits) this.unanswered.set(arrival, settle);
-    return waits;
+    if (!waits) return false;
+    arrival.settle = settle;
+    this.enlist(arrival);
+    return true;
   }
 
   private settled(query: Query, arrival: Arrival, outcome: Outcome): void {
