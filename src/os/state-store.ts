@@ -230,7 +230,12 @@ class StateFile {
   }
 
   private async start(): Promise<void> {
-    this.changing ??= this.changeAll().finally(() => (this.changing = undefined));
+    if (this.changing === undefined && this.waiting !== undefined)
+      this.changing = this.changeAll().finally(() => {
+        this.changing = undefined;
+        // What came after the last look is not left waiting; a failure has its own timer.
+        if (this.waiting !== undefined && this.cancelStart === undefined) void this.start();
+      });
     await this.changing;
   }
 
