@@ -1,25 +1,21 @@
 // Lists in the running daemon: read at the start, again when a file or a copy has changed, and exchanged as a whole.
 
-import { createHash } from 'node:crypto';
-import { stat } from 'node:fs/promises';
-
 import type { ListOverview, ListsOverview } from '../base/overview.js';
 import type { Observer } from '../base/observer.js';
 import type { Clock, Log, Random } from '../base/ports.js';
-import { wordsFor } from '../base/system-error.js';
-import { isSystemError } from '../base/system-error.js';
-import { type MonoMs, monoAfter, type WallMs } from '../base/time.js';
+import { type MonoMs, monoAfter } from '../base/time.js';
 import type { Job, JobRun } from '../pipeline/jobs/jobs.js';
 import { mayStillBeGiven } from '../pipeline/stages/listed.js';
 import { Lists } from '../policy/lists/choice.js';
-import { type CompiledLists, isList, type SourceReport } from '../policy/lists/compile.js';
-import { KeptListsError, KeptListsReader, keptPieces, OtherSources } from '../policy/lists/kept.js';
+import { isList, type SourceReport } from '../policy/lists/compile.js';
 import type { ListPolicy } from '../policy/lists/list-policy.js';
 import { SKIPPED, type Skipped } from '../policy/lists/rule.js';
+import { KeptLists, type Made, NOTHING_MADE } from './kept-lists.js';
 import { ListCompiler } from './list-compiler.js';
 import type { ListResult, TaskSource } from './list-worker.js';
 import { ListCopies, type ListCopiesParts } from './list-copies.js';
-import type { ListPlan, ListsPlan, Plan } from './plan.js';
+import { GONE, keysOf, ListSources, type Source, sourcesOf, textOf } from './list-sources.js';
+import type { ListsPlan, Plan } from './plan.js';
 import type { Live, Prepared } from './reload.js';
 import { StartError } from './start-error.js';
 import type { Timed } from './times.js';
@@ -42,54 +38,12 @@ export interface ListServiceParts extends Omit<ListCopiesParts, 'clock' | 'rando
   readonly changed: () => void;
 }
 
-type Source = ListPlan['sources'][number];
-
 /** For how long a command waits for fetches; the client of the control socket waits for 15 s. */
 const MOST_REFRESH_MS = 12_000;
 /** How often files are looked at. */
 const LOOK_MS = 5000;
 /** Some servers send an error, or nothing, with status 200. That does not take the place of the copy of before. */
 const NO_RULES = 'the server has sent no line that is a rule';
-const NO_COPY = 'there is no copy yet';
-/** The compiled lists, for the next start, */
-const FILE = 'lists.compiled';
-const LOST = 'after a restart, lists are compiled anew before the first query is answered';
-const STILL_THERE = 'it takes up space, and is not used';
-
-/** What was compiled, and from what. */
-interface Made {
-  readonly compiled: CompiledLists;
-  /** Why a source could not be read, the last time that this was tried, in the order of the sources. */
-  readonly problems: readonly (string | undefined)[];
-  /** The number of each source whose rules are in force, by what it is. */
-  readonly inForce: ReadonlyMap<string, number>;
-  /** The files as they were, by path, with the copies of what comes over HTTPS. */
-  readonly marks: Marks;
-  /** URLs that had no copy before they were read: a copy that has come since is not lost. */
-  readonly coming: ReadonlySet<string>;
-  /** The digest of all that it depends on. */
-  readonly about: string;
-  /** How long that took. */
-  readonly ms: number;
-  /** Whether it was taken from the disk, where the process before has kept it. */
-  readonly isKept: boolean;
-}
-
-/** A file as it was. */
-interface Mark {
-  /** Changes when the file does. */
-  readonly text: string;
-  /** Whether another change could have the same time, so that nothing would tell it. */
-  readonly isFresh: boolean;
-}
-type Marks = ReadonlyMap<string, Mark>;
-
-const sourcesOf = ({ lists }: ListsPlan): readonly Source[] => lists.flatMap(({ sources }) => sources);
-const textOf = (source: Source): string => (source.at === 'file' ? source.path : source.url);
-/** What each source is. Sources that are the same have the same rules. */
-const keysOf = ({ lists }: ListsPlan): readonly string[] =>
-  lists.flatMap(({ sources, format }) => sources.map(source => `${format} ${textOf(source)}`));
-
 interface Carried {
   /** Sources that cannot be read, and have their rules of before. */
   readonly carried: ReadonlySet<number>;
@@ -102,6 +56,8 @@ export class ListService implements Live, Timed {
   /** Which routes are for a group stands in these. */
   readonly dependsOn = ['routes'];
   private readonly copies: ListCopies;
+  private readonly sources: ListSources;
+  private readonly keeper: KeptLists;
   private plan: ListsPlan;
   private made: Made | undefined;
   /** When files are looked at next. */
@@ -123,6 +79,8 @@ export class ListService implements Live, Timed {
     private readonly compiler = new ListCompiler(),
   ) {
     this.copies = new ListCopies(parts, async (url, path) => this.whyNoList(url, path));
+    this.sources = new ListSources(this.copies, parts.clock);
+    this.keeper = new KeptLists(parts, this.sources, this.compiler);
     this.plan = lists;
     this.lookAt = parts.clock.monotonicMs();
   }
@@ -131,7 +89,7 @@ export class ListService implements Live, Timed {
   async start(): Promise<void> {
     // A look that is due meanwhile waits: it would find that nothing was read, and read all again.
     await this.looks.run(async () => {
-      const kept = await this.kept();
+      const kept = await this.keeper.read(this.plan);
       if (kept === undefined) await this.renew();
       else
         await this.exchanges.run(async () => {
@@ -308,7 +266,7 @@ export class ListService implements Live, Timed {
   }
 
   private async hasChanged(path: string): Promise<boolean> {
-    return (await markOf(path, this.parts.clock.wallMs())).text !== (this.made?.marks.get(path)?.text ?? GONE);
+    return (await this.sources.markOf(path)).text !== (this.made?.marks.get(path)?.text ?? GONE);
   }
 
   /** Compiles the lists of the plan in force: a reload that had the turn before may have brought another one. */
@@ -348,92 +306,14 @@ export class ListService implements Live, Timed {
     const keys = keysOf(plan);
     if (keys.length === 0) return { ...NOTHING_MADE, compiled: Lists.none().compiled };
     // Before they are read: a change meanwhile is noticed afterwards.
-    const coming = this.comingOf(plan);
-    const marks = await this.marksOf(plan);
+    const marks = await this.sources.marksOf(plan);
     const startedAt = clock.monotonicMs();
     const result = await this.compiled(plan, keys);
     if (typeof result === 'string') return result;
     const { problems, carried, compiled } = result;
-    const about = await this.aboutOf(plan, marks);
+    const about = await this.keeper.aboutOf(plan, marks);
     const inForce = new Map(keys.flatMap((key, i) => (problems[i] === undefined || carried.has(i) ? [[key, i]] : [])));
-    return { compiled, problems, inForce, marks, coming, about, ms: clock.monotonicMs() - startedAt, isKept: false };
-  }
-
-  private fileOf(source: Source): string {
-    return source.at === 'file' ? source.path : this.copies.pathOf(source.url);
-  }
-
-  private comingOf(plan: ListsPlan): ReadonlySet<string> {
-    return new Set(
-      sourcesOf(plan).flatMap(each => (each.at === 'https' && !this.copies.has(each.url) ? [each.url] : [])),
-    );
-  }
-
-  private async marksOf(plan: ListsPlan): Promise<Marks> {
-    const marks = new Map<string, Mark>();
-    for (const path of sourcesOf(plan).map(each => this.fileOf(each)))
-      marks.set(path, await markOf(path, this.parts.clock.wallMs()));
-    return marks;
-  }
-
-  /** What the compiled lists of a plan depend on, as a digest. */
-  private async aboutOf(plan: ListsPlan, marks: Marks): Promise<string> {
-    const keys = keysOf(plan);
-    const sources = sourcesOf(plan).map((source, i) => [keys[i], marks.get(this.fileOf(source))?.text]);
-    return createHash('sha256')
-      .update(JSON.stringify([await this.compiler.sum(), sources]))
-      .digest('hex');
-  }
-
-  /**
-   * What the process before has compiled from the same sources, if none of them has changed since. Else clients wait until
-   * all is compiled: somebody who has changed a list and restarts the daemon expects it to count for the first answer.
-   */
-  private async kept(): Promise<Made | undefined> {
-    const { plan } = this;
-    const { store, clock, log } = this.parts;
-    const keys = keysOf(plan);
-    if (keys.length === 0) return undefined;
-    const startedAt = clock.monotonicMs();
-    const coming = this.comingOf(plan);
-    const marks = await this.marksOf(plan);
-    const about = await this.aboutOf(plan, marks);
-    const reader = new KeptListsReader(about);
-    try {
-      for await (const chunk of store.pieces(FILE)) reader.take(chunk);
-      const compiled = reader.finish();
-      if (compiled === undefined) return undefined;
-      if (compiled.sources.length !== keys.length) throw new KeptListsError('it is damaged: sources are missing');
-      const problems = sourcesOf(plan).map(source => (this.isToCome(source, marks) ? NO_COPY : undefined));
-      const inForce = new Map(keys.flatMap((key, i) => (problems[i] === undefined ? [[key, i]] : [])));
-      const ms = clock.monotonicMs() - startedAt;
-      return { compiled, problems, inForce, marks, coming, about, ms, isKept: true };
-    } catch (error) {
-      if (!(error instanceof KeptListsError)) throw error;
-      const words = `${FILE} is not used: ${error.message}`;
-      if (error instanceof OtherSources) log.info({ file: FILE }, words);
-      else log.warn({ file: FILE }, words);
-      return undefined;
-    }
-  }
-
-  /** Whether there is no copy of a source yet. */
-  private isToCome(source: Source, marks: Marks): boolean {
-    return source.at === 'https' && marks.get(this.fileOf(source))?.text === GONE;
-  }
-
-  /** Keeps what was compiled for the next start, if all sources were read but those that are to come. */
-  private keep(plan: ListsPlan, { compiled, problems, inForce, marks, about, isKept }: Made): void {
-    const { store } = this.parts;
-    if (isKept) return;
-    const keys = keysOf(plan);
-    const isWhole = sourcesOf(plan).every(
-      (source, i) => problems[i] === undefined || (this.isToCome(source, marks) && !inForce.has(keys[i] ?? '')),
-    );
-    // A copy is only ever replaced as a whole, from here.
-    const isFresh = sourcesOf(plan).some(source => source.at === 'file' && marks.get(source.path)?.isFresh === true);
-    if (keys.length === 0 || !isWhole || isFresh) return store.remove(FILE, STILL_THERE);
-    store.write(FILE, () => keptPieces(compiled, about), LOST, 'leave');
+    return { compiled, problems, inForce, marks, about, ms: clock.monotonicMs() - startedAt, isKept: false };
   }
 
   /** Compiles, and again each time that another source which has rules in force cannot be read. */
@@ -444,7 +324,7 @@ export class ListService implements Live, Timed {
     const all = sourcesOf(plan);
     const sources = plan.lists.flatMap(({ sources: own, format }) =>
       own.map((source): TaskSource => {
-        return { path: this.fileOf(source), format };
+        return { path: this.sources.fileOf(source), format };
       }),
     );
     const carried = new Set<number>();
@@ -494,14 +374,14 @@ export class ListService implements Live, Timed {
     else forgotten();
     changed();
     // Last: what clients get must not depend on the disk.
-    if (isOther) this.keep(plan, made);
+    if (isOther) this.keeper.keep(plan, made);
     // Not before the next ones are in force: if that fails, those of before must still be there. They may be being written.
     if (isOther && before !== undefined) void this.parts.store.flush().then(() => release(before.compiled.table));
   }
 
   /** @param toldBefore the problem of each source that was told already */
   private tell(
-    { compiled, problems, inForce, coming, ms, isKept: isOld }: Made,
+    { compiled, problems, inForce, marks, ms, isKept: isOld }: Made,
     toldBefore: ReadonlyMap<string, string | undefined>,
   ): void {
     const { log, policy } = this.parts;
@@ -512,7 +392,8 @@ export class ListService implements Live, Timed {
     sourcesOf(this.plan).forEach((source, i) => {
       const problem = problems[i];
       const key = keys[i] ?? '';
-      const isComing = source.at === 'https' && (coming.has(source.url) || !this.copies.has(source.url));
+      // A copy that has come since is not lost.
+      const isComing = this.sources.isToCome(source, marks) || (source.at === 'https' && !this.copies.has(source.url));
       const isLost = problem !== undefined && source.at === 'https' && !isComing;
       if (isLost) this.copies.lost(source.url);
       const isKept = inForce.has(key);
@@ -542,16 +423,6 @@ export class ListService implements Live, Timed {
     };
   }
 }
-
-const NOTHING_MADE = {
-  problems: [],
-  inForce: new Map<string, number>(),
-  marks: new Map<string, Mark>(),
-  coming: new Set<string>(),
-  about: '',
-  ms: 0,
-  isKept: false,
-};
 
 /** Lines that are not used, by reason in words; rules for browsers are expected. */
 function skippedIn(report: SourceReport | undefined): ListOverview['sources'][number]['skipped'] {
@@ -585,22 +456,5 @@ class Turns {
   /** Waits for a turn. @returns ends it */
   async hold(): Promise<() => void> {
     return new Promise(resolve => void this.run(async () => new Promise<void>(resolve)));
-  }
-}
-
-const GONE = 'gone';
-
-/** Longer than the unit of the times of any file system. */
-const FRESH_MS = 2000;
-
-async function markOf(path: string, now: WallMs): Promise<Mark> {
-  try {
-    const { mtimeMs, ctimeMs, size, ino } = await stat(path);
-    // ctime also changes with the permissions.
-    const text = `${mtimeMs} ${ctimeMs} ${size} ${ino}`;
-    return { text, isFresh: Math.max(mtimeMs, ctimeMs) > now - FRESH_MS };
-  } catch (error) {
-    if (!isSystemError(error)) throw error;
-    return { text: `${GONE}${error.code === 'ENOENT' ? '' : wordsFor(error)}`, isFresh: false };
   }
 }

@@ -3,7 +3,7 @@
 //
 //   file   MAGIC · about · head octets u32 · table octets u32 · head · checksum u32 · table · checksum u32
 //
-//   about  says which sources, as they were, and which version of the program; any 64 characters
+//   about  says which sources, as they were, and which program compiled them; any 64 characters
 //   head   JSON: what was found in the sources, local data and limits
 //
 // A checksum is the CRC-32 of all octets up to there. What passes is checked all the same before it is searched.
