@@ -1,6 +1,6 @@
 // Commands that tell the running daemon something, as people run them, with a little signed world behind it.
 
-import { readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import t from 'tap';
@@ -10,6 +10,7 @@ import { ask, REPORT } from '../fixtures/client.js';
 import { dotServer } from '../fixtures/dot-server.js';
 import { freePort } from '../fixtures/free-port.js';
 import { dotstub, startDotstub, temporaryDirectory } from '../fixtures/program.js';
+import { eventually } from '../fixtures/rig.js';
 import { signedTree } from '../fixtures/signed-records.js';
 
 const tree = signedTree(
@@ -69,7 +70,10 @@ await t.test('trust-anchor status: trusted keys before and after the first check
       `^\\. {2}looked at 20[\\d-]+T[\\d:]+Z, next 20[\\d-]+T[\\d:]+Z\\n +${tag} +ECDSAP256SHA256 +believed, since`,
     ),
   );
-  t.match(JSON.parse(readFileSync(join(directory.path, 'trust-anchors.json'), 'utf8')), {
+  // The state is written a moment after the first answer.
+  const kept = join(directory.path, 'trust-anchors.json');
+  t.equal(await eventually(() => existsSync(kept), true), true);
+  t.match(JSON.parse(readFileSync(kept, 'utf8')), {
     version: 1,
     points: [{ zone: '.', keys: [{ tag: Number(tag), state: 'valid' }] }],
   });
