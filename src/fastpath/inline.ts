@@ -15,8 +15,8 @@ import { PacketCache } from './packet-cache.js';
 import { openEach } from './places.js';
 import { type BatchServer, batchServer } from './serve.js';
 
-// After this many batches in a row, other work gets its turn. Node.js reports again that there is more.
-const MAX_ROUNDS = 8;
+/** After this many batches, other work gets its turn. Node.js reports again that there is more. */
+const MAX_ROUNDS = 4;
 const NO_PLACE = { address: '', port: 0 };
 
 /** One socket: our descriptor, for batches and replies, and another one that Node.js watches. */
@@ -24,6 +24,8 @@ interface WatchedSocket extends OpenSocket {
   readonly watched: Socket;
   /** Whether nothing is read from it any more. */
   isLeft: boolean;
+  /** Batches that may still be read in this turn of the event loop, or until nothing is left to read. */
+  rounds: number;
 }
 
 /** UDP in batches on the main thread. */
@@ -116,7 +118,8 @@ export class InlineHost implements DatagramHost {
       throw error;
     }
     const watched = createSocket(at.address.includes(':') ? 'udp6' : 'udp4');
-    const index = this.open.push({ at: { ...at, port: portOf(libc, fd) }, fd, watched, isLeft: false }) - 1;
+    const index =
+      this.open.push({ at: { ...at, port: portOf(libc, fd) }, fd, watched, isLeft: false, rounds: MAX_ROUNDS }) - 1;
     watched.on('message', (message, sender) => this.receive(message, sender, index));
     await new Promise<void>((resolve, reject) => {
       watched.once('error', reject);
@@ -129,10 +132,15 @@ export class InlineHost implements DatagramHost {
     });
   }
 
-  /** Node.js reads the first datagram of a wake-up, and the batches are those after it. */
+  /**
+   * Node.js reads the first datagram of a wake-up, and the batches are those after it. While there are more, it reads
+   * another 31 in the same turn, each of which would be followed by batches.
+   */
   private receive(message: Buffer, { address, port }: RemoteInfo, index: number): void {
     const { front, outgoing, libc, zones } = this;
-    const { fd, at } = this.open[index] ?? { fd: -1, at: NO_PLACE };
+    const socket = this.open[index];
+    if (socket === undefined) return;
+    const { fd, at } = socket;
     const family = address.includes(':') ? 6 : 4;
     let waits = false;
     waits = front.handle(message, { address, port, family, transport: 'udp', at }, reply => {
@@ -140,7 +148,13 @@ export class InlineHost implements DatagramHost {
       if (reply !== undefined) outgoing.add(fd, routeTo(zones.withScope({ address, port }), libc), reply);
     });
     if (waits) outgoing.pending++;
-    for (let rounds = 0; rounds < MAX_ROUNDS && this.batches.serve(fd, index) > 0; rounds++);
+    while (socket.rounds > 0) {
+      if (this.batches.serve(fd, index) === 0) {
+        socket.rounds = MAX_ROUNDS;
+        break;
+      }
+      if (--socket.rounds === 0) setImmediate(() => void (socket.rounds = MAX_ROUNDS));
+    }
     // Node.js goes on reading as long as there is something: what is ready must not wait for the end of a flood.
     outgoing.flush();
   }

@@ -1,7 +1,7 @@
 // UDP hosts that replace each other while a client asks: no datagram and no reply is lost.
 
 import { createSocket } from 'node:dgram';
-import { setTimeout as sleep } from 'node:timers/promises';
+import { setImmediate as nextTurn, setTimeout as sleep } from 'node:timers/promises';
 
 import t, { type Test } from 'tap';
 
@@ -48,7 +48,12 @@ const front: Front = {
 type Kind = 'inline' | 'dgram' | 'dgram without libc' | 'a thread' | 'two threads';
 const THREADS: Readonly<Partial<Record<Kind, number>>> = { 'a thread': 1, 'two threads': 2 };
 
-async function open(kind: Kind, addresses: DatagramParts['addresses'], replaces?: DatagramHost): Promise<DatagramHost> {
+async function open(
+  kind: Kind,
+  addresses: DatagramParts['addresses'],
+  replaces?: DatagramHost,
+  asked = front,
+): Promise<DatagramHost> {
   const threads = THREADS[kind] ?? 0;
   const log = recordedLog();
   return openDatagramHost({
@@ -63,7 +68,7 @@ async function open(kind: Kind, addresses: DatagramParts['addresses'], replaces?
       cookies: ServerCookies.memory(Buffer.alloc(16)),
     },
     packets: packetCacheMemory(1 << 16),
-    front,
+    front: asked,
     observer: recorder().observer,
     ageNow: () => ageSec(0),
     monotonicMs: () => systemClock.monotonicMs(),
@@ -217,3 +222,35 @@ await t.test('a socket that was passed survives, whichever host serves it', { sk
   t.equal(portOf(libc, fd), port, 'it is still open');
   libc.close(fd);
 });
+
+await t.test(
+  'however many datagrams wait, a turn of the main thread reads some',
+  { skip: libc === undefined },
+  async t => {
+    const SENT = 1200;
+    const port = await freePort();
+    let read = 0;
+    let most = 0;
+    const counting: Front = {
+      ...front,
+      handle: () => {
+        read++;
+        return false;
+      },
+    };
+    const host = await open('inline', [{ address: '127.0.0.1', port }], undefined, counting);
+    const sender = createSocket('udp4');
+    await new Promise<void>(resolve => sender.connect(port, '127.0.0.1', resolve));
+    for (let i = 0; i < SENT; i++) sender.send(Buffer.alloc(29));
+    // The first look is after the first turn that reads.
+    for (let before = 0; read < SENT && most < SENT; before = read) {
+      await nextTurn();
+      most = Math.max(most, read - before);
+      if (read === before && before > 0) break;
+    }
+    t.ok(read > SENT / 2, `the kernel kept ${read} of ${SENT}`);
+    t.ok(most <= 300, `${most} in one turn`);
+    sender.close();
+    await host.close();
+  },
+);
