@@ -51,10 +51,12 @@ export class TlsAcceptor<C extends Connection> {
   }
 
   /**
-   * Later handshakes use this certificate. Sessions are not touched, and their tickets are still accepted.
+   * Later handshakes use this certificate. Sessions are not touched, and their tickets are still accepted. Most reloads
+   * change no certificate, and to read one takes milliseconds: those in force are not read again.
    * @throws the error of OpenSSL if certificate and key cannot be used together; then nothing has changed
    */
   setCredentials(credentials: ServerCredentials): void {
+    if (areSame(credentials, this.credentials)) return;
     this.current.server.setCredentials(credentials);
     this.previous?.server.setCredentials(credentials);
     this.credentials = credentials;
@@ -116,3 +118,6 @@ function recordBytes(octets: Buffer): number {
   const bytes = octets.readUInt16BE(3);
   return isHandshake(octets) && bytes <= MOST_RECORD_BYTES ? RECORD_HEADER_BYTES + bytes : 0;
 }
+
+const areSame = (a: ServerCredentials, b: ServerCredentials): boolean =>
+  Buffer.from(a.cert).equals(Buffer.from(b.cert)) && Buffer.from(a.key).equals(Buffer.from(b.key));

@@ -176,8 +176,6 @@ export class TlsContext {
     alpnSelect: bigint,
     { credentials, ticketKey }: TlsContextOptions,
   ) {
-    // Node.js says what is wrong with them in its own words, as everywhere else.
-    createSecureContext({ cert: credentials.cert, key: credentials.key });
     openssl.clearErrors();
     this.pointer = this.must(openssl.CTX_new(openssl.TLS_server_method()));
     try {
@@ -187,6 +185,8 @@ export class TlsContext {
       this.must(openssl.CTX_check_private_key(this.pointer));
     } catch (error) {
       this.free();
+      // Node.js says what is wrong with them in its own words, as everywhere else.
+      createSecureContext({ cert: credentials.cert, key: credentials.key });
       throw error;
     }
   }

@@ -23,6 +23,14 @@ const LIMITS: ReadLimits = { mostBytes: 1 << 24, mayBeLink: true };
 /** A key or a password. */
 const SECRET_LIMITS: ReadLimits = { mostBytes: 4096, mayBeLink: true, problemOf: stats => secretProblem(stats) };
 
+/**
+ * Certificates and keys that can be used together, by their digests. To find that out takes ten milliseconds, and most
+ * reloads change neither.
+ */
+const usablePairs = new Set<string>();
+/** A configuration names three at most. */
+const MOST_USABLE_PAIRS = 16;
+
 /** The files of this machine. */
 export const systemFiles: PlanFiles = {
   systemRoots: () => SYSTEM_ROOTS.find(existsSync),
@@ -40,6 +48,8 @@ export const systemFiles: PlanFiles = {
     }
   },
   checkPair({ certificate, key }, options) {
+    const digests = `${certificate.digest} ${key.digest}`;
+    if (usablePairs.has(digests)) return;
     usable(options.certificate, certificate.path, () => createSecureContext({ cert: certificate.octets }));
     usable(options.key, key.path, () => createSecureContext({ key: key.octets }));
     usable(options.key, `${key.path} with ${certificate.path}`, () => {
@@ -48,6 +58,8 @@ export const systemFiles: PlanFiles = {
       if (!new X509Certificate(certificate.octets).checkPrivateKey(createPrivateKey(key.octets)))
         throw new Error('it is the key of another certificate');
     });
+    if (usablePairs.size === MOST_USABLE_PAIRS) usablePairs.clear();
+    usablePairs.add(digests);
   },
   checkPq(option) {
     if (hybridGroups().length > 0) return;

@@ -192,3 +192,22 @@ for (const [name, path] of Object.entries(TLS_PATHS)) {
     },
   );
 }
+
+await t.test('a certificate in force is not read again', t => {
+  let exchanged = 0;
+  const server = { setCredentials: () => void exchanged++, handshake: () => undefined, close: () => undefined };
+  const streams = { tlsServer: () => server, readFirst: () => undefined };
+  const acceptor = new TlsAcceptor(
+    { clock: fakeClock(), streams, alpn: ['dot'], secured: () => undefined },
+    named('one.example'),
+  );
+  const { cert, key } = named('two.example');
+  acceptor.setCredentials({ cert, key });
+  t.equal(exchanged, 1);
+  acceptor.setCredentials({ cert: Buffer.from(cert), key: Buffer.from(key) });
+  t.equal(exchanged, 1, 'the same octets');
+  acceptor.setCredentials(named('two.example'));
+  t.equal(exchanged, 2, 'another certificate of that name');
+  acceptor.close();
+  t.end();
+});

@@ -10,7 +10,7 @@ import { authority, certificate } from '../fixtures/certificates.js';
 
 const OPTIONS = { certificate: 'listen_tls.certificate', key: 'listen_tls.key' };
 const own = certificate({ common: 'a', names: ['a'], issuer: authority() });
-const contents = (path: string, text: string) => ({ path, octets: Buffer.from(text), digest: '' });
+const contents = (path: string, text: string) => ({ path, octets: Buffer.from(text), digest: text });
 
 const problemOf = (key: string): string => {
   try {
@@ -34,5 +34,27 @@ await t.test('a key that is not that of the certificate is refused', t => {
   t.equal(problemOf(own.key), 'none');
   for (const [what, key] of Object.entries(KEYS))
     t.match(problemOf(key), /^listen_tls\.key: key\.pem with cert\.pem cannot be used: /, what);
+  t.end();
+});
+
+await t.test('a pair in force is not examined at each reload', t => {
+  t.equal(problemOf(own.key), 'none');
+  const good = contents('cert.pem', own.cert);
+  let looked = 0;
+  const watched = {
+    ...contents('key.pem', own.key),
+    get octets() {
+      looked++;
+      return Buffer.from(own.key);
+    },
+  };
+  systemFiles.checkPair({ certificate: good, key: watched }, OPTIONS);
+  t.equal(looked, 0, 'its octets are those of before');
+  t.equal(
+    problemOf(KEYS['of the same kind'] ?? ''),
+    problemOf(KEYS['of the same kind'] ?? ''),
+    'a refusal is repeated',
+  );
+  t.not(problemOf(KEYS['of the same kind'] ?? ''), 'none');
   t.end();
 });
