@@ -1,14 +1,15 @@
-// Cache misses, forwarded over TLS: only new names, and new names among known ones.
+// Cache misses, forwarded over TLS: only new names, at full speed and one by one, and new names among known ones.
 
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 
 import { alternate, latencyTable, loadTable, type Section } from './compare.js';
 import { beginAll, type Contender, relayFloor, type Setting } from './contenders.js';
-import { load } from './measure.js';
+import { type Load, load, type LoadOptions } from './measure.js';
 
 const NAMES = 20_000;
 const MIXED = 50_000;
+const SPARSE = 400;
 
 /** Measures queries that all miss the cache. */
 export async function missed(setting: Setting, rounds: number): Promise<Section[]> {
@@ -28,6 +29,33 @@ export async function missed(setting: Setting, rounds: number): Promise<Section[
       how: `${NAMES} new names per round, 200 queries outstanding, no validation.`,
       table: loadTable(results, floor.name),
     },
+  ];
+}
+
+/**
+ * Measures queries that come one by one, as those of a household do: nothing is shared with other queries, and the memory
+ * that each needs has left the caches of the CPU since the one before.
+ */
+export async function sparse(setting: Setting, rounds: number): Promise<Section[]> {
+  const names = join(setting.on.path, 'sparse');
+  const contenders = await beginAll(setting, ['cache', 'tls']);
+  const round = async (each: Contender, name: string, count: number, options: LoadOptions): Promise<Load> => {
+    writeFileSync(names, Array.from({ length: count }, (_, i) => `${name}-${i}.test A\n`).join(''));
+    return load(each, names, options);
+  };
+  const ONE_BY_ONE = { perSecond: 100 } as const;
+  for (const each of contenders) for (let i = 0; i < 2; i++) await round(each, `warm${i}`, NAMES, {});
+  const misses = await alternate(contenders, rounds, async (each, i) => round(each, `round${i}`, SPARSE, ONE_BY_ONE));
+  for (const each of contenders) await round(each, 'known', SPARSE, { times: 2 });
+  const hits = await alternate(contenders, rounds, async each => round(each, 'known', SPARSE, ONE_BY_ONE));
+  await Promise.all(contenders.map(each => each.stop()));
+  return [
+    {
+      title: 'Missed, one by one',
+      how: `${SPARSE} new names per round over TLS, 100 a second, after ${2 * NAMES} at full speed.`,
+      table: loadTable(misses),
+    },
+    { title: 'Cached, one by one', how: `${SPARSE} known names per round, 100 a second.`, table: loadTable(hits) },
   ];
 }
 

@@ -9,7 +9,7 @@ import type { Section } from './compare.js';
 import { installed, KINDS, PEERS, type Setting, upstream, versionOf } from './contenders.js';
 import { memory, starting } from './footprint.js';
 import { fronts } from './fronts.js';
-import { crowded, missed, mixed } from './missed.js';
+import { crowded, missed, mixed, sparse } from './missed.js';
 import { cold, validated } from './validated.js';
 
 type Path = (setting: Setting, rounds: number) => Promise<Section[]>;
@@ -17,6 +17,7 @@ const PATHS: Readonly<Record<string, Path>> = {
   cached,
   fronts,
   missed,
+  sparse,
   cold,
   validated,
   mixed,
