@@ -40,6 +40,9 @@ export class Http1Reader {
     });
     // By itself, node:http closes at once, and its response may never leave.
     this.server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
+      // Its backpressure fails now and then: it reads from a client that pipelines much and takes few of the responses,
+      // although it has stopped its parser. That client has sent nothing wrong.
+      if (error.code === 'HPE_PAUSED') return void this.sessions.get(socket)?.flooded();
       if (socket.writableEnded) return;
       socket.end(`HTTP/1.1 ${STATUS_OF[error.code ?? ''] ?? MALFORMED}\r\nConnection: close\r\n\r\n`, () =>
         socket.destroy(),
@@ -90,6 +93,13 @@ export class Http1Session implements Occupant {
     if (this.open.size === 0) this.socket.end();
   }
 
+  /** Closes a connection over which more is asked than is taken. */
+  flooded(): void {
+    if (this.socket.destroyed) return;
+    this.parts.observer.dropped('http_flood');
+    this.socket.destroy();
+  }
+
   /** A request has come, with its body to follow. */
   receive(request: IncomingMessage, response: ServerResponse): void {
     // One more of the octets that have come before it was closed.
@@ -97,10 +107,7 @@ export class Http1Session implements Occupant {
     const incoming = new Incoming(request, response, this.requests);
     incoming.isLast = this.finishing;
     // More pipelined requests than a connection may have are read all the same: node:http takes what has come at once.
-    if (this.open.size >= this.parts.limits.inflightPerSession) {
-      this.parts.observer.dropped('http_flood');
-      return void this.socket.destroy();
-    }
+    if (this.open.size >= this.parts.limits.inflightPerSession) return this.flooded();
     this.open.add(incoming);
     response.on('close', () => {
       this.open.delete(incoming);
