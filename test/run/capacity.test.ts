@@ -13,9 +13,16 @@ const url = (path: string): string => JSON.stringify(new URL(path, import.meta.u
 function printedWithFew(script: string, few = FEW): string {
   const imports = `
 import { capsFor, checkRoomFor } from ${url('../../src/run/capacity.js')};
+import { openFiles } from ${url('../../src/os/limits.js')};
+import { setTimeout as sleep } from 'node:timers/promises';
 import { planFor } from ${url('../fixtures/plans.js')};
 import { recordedLog } from ${url('../fixtures/recorder.js')};
-const log = recordedLog();`;
+const log = recordedLog();
+// What has compiled these modules may still be writing its cache.
+for (let before = -1, { open } = openFiles(); open !== before; { open } = openFiles()) {
+  before = open;
+  await sleep(50);
+}`;
   const run = [process.execPath, '--import=tsx', '--input-type=module', '--eval', `${imports}${script}process.exit();`];
   const { stdout, stderr } = spawnSync('sh', ['-c', `ulimit -n ${few}; exec "$@"`, 'sh', ...run], { encoding: 'utf8' });
   if (stdout === '') throw new Error(stderr);
