@@ -124,6 +124,8 @@ export const STALE: readonly Row[] = [
   {
     title: 'cache.persist',
     options: ['cache.persist'],
+    // The file is removed soon after.
+    slow: true,
     scene: async rig => ({
       before: {},
       after: { cache: { persist: false } },
