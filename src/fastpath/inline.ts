@@ -17,6 +17,8 @@ import { type BatchServer, batchServer } from './serve.js';
 
 /** After this many batches, other work gets its turn. Node.js reports again that there is more. */
 const MAX_ROUNDS = 4;
+/** And so many are read of a socket that is closed, because nobody reads what stays. */
+const LAST_ROUNDS = 8;
 const NO_PLACE = { address: '', port: 0 };
 
 /** One socket: our descriptor, for batches and replies, and another one that Node.js watches. */
@@ -169,7 +171,7 @@ export class InlineHost implements DatagramHost {
     await Promise.all(
       open.map(async (each, index) => {
         if (each.isLeft) return;
-        for (let rounds = 0; rounds < MAX_ROUNDS && this.batches.serve(each.fd, index) > 0; rounds++);
+        for (let rounds = 0; rounds < LAST_ROUNDS && this.batches.serve(each.fd, index) > 0; rounds++);
         await unwatch(each);
       }),
     );
